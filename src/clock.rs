@@ -1,0 +1,40 @@
+//! The only `now()`. Everything that decides takes the time as an argument.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, Utc};
+
+/// Where the time comes from.
+#[derive(Clone)]
+pub enum Clock {
+    /// The machine's wall clock.
+    System,
+    /// Microseconds since 1970, moved by tests.
+    Fixed(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// A clock that stands at `at` until [`Clock::set`] moves it.
+    pub fn fixed(at: DateTime<Utc>) -> Self {
+        Self::Fixed(Arc::new(AtomicI64::new(at.timestamp_micros())))
+    }
+
+    /// The current time, UTC, with microseconds.
+    pub fn now(&self) -> DateTime<Utc> {
+        match self {
+            Self::System => {
+                let now = Utc::now();
+                DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
+            }
+            Self::Fixed(micros) => DateTime::from_timestamp_micros(micros.load(Ordering::Relaxed)).unwrap_or_default(),
+        }
+    }
+
+    /// Moves a fixed clock; the system clock is left alone.
+    pub fn set(&self, at: DateTime<Utc>) {
+        if let Self::Fixed(micros) = self {
+            micros.store(at.timestamp_micros(), Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Places where tests kill the program. Debug builds only; a release build has none.
+
+/// Ends the process at once, as `kill -9` would, when `CADRE_FAILPOINT` names this place.
+/// `name:3` means the third time it is passed.
+#[inline]
+pub fn failpoint(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::pass(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static ARMED: OnceLock<Option<(String, u32)>> = OnceLock::new();
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+
+    fn armed() -> Option<&'static (String, u32)> {
+        let read = || {
+            let text = std::env::var("CADRE_FAILPOINT").ok()?;
+            let (place, times) = text.split_once(':').unwrap_or((&text, "1"));
+            Some((place.to_owned(), times.parse().unwrap_or(1)))
+        };
+        ARMED.get_or_init(read).as_ref()
+    }
+
+    pub(super) fn pass(name: &str) {
+        if let Some((place, times)) = armed()
+            && place == name
+            && PASSED.fetch_add(1, Ordering::SeqCst) + 1 >= *times
+        {
+            // The nearest a program can come to being killed: nothing is flushed, nothing unwinds.
+            let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}

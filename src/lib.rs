@@ -1,0 +1,12 @@
+//! Cadre, a gateway for psychotherapy by e-mail.
+//!
+//! The map of the house: `cli` calls `app`, the only place where things meet; `app` calls the pure
+//! rules of `domain`, the formats `mime`, `pgp` and `letters`, and the outside world through `store`
+//! and `net`, as `config` says. All of them know `model`, `secret` and `clock`; none of them knows
+//! another. `ARCHITECTURE.md` states the invariants and names the test of each.
+
+pub mod clock;
+pub mod failpoint;
+pub mod model;
+pub mod notify;
+pub mod secret;
