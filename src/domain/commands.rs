@@ -1,0 +1,408 @@
+//! The `/commands` at the top of a therapist's mail (SPEC section 8).
+//!
+//! Pure: text in, typed commands and the letter that is left out. The text is new text of a verified mail, decoded;
+//! whether it was really the therapist's has been decided before.
+
+use std::fmt;
+
+use chrono::Weekday;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::model::ClientCode;
+
+/// Most words that `/now` may have.
+pub const NOW_WORDS: usize = 100;
+
+/// Words of the therapist's. `Debug` shows their length only.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Words(String);
+
+impl Words {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Words({} bytes)", self.0.len())
+    }
+}
+
+/// What `/release` and `/discard` speak of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// `H3`.
+    Held(u32),
+    /// `N-3F`, upper case.
+    Request(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(number) => write!(f, "H{number}"),
+            Self::Request(code) => f.write_str(code),
+        }
+    }
+}
+
+/// A command with its argument.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Names the client.
+    To(ClientCode),
+    /// Withdraws the waiting reply.
+    Cancel,
+    /// Sends the text, or the waiting reply where there is none, at once and outside the count.
+    Urgent,
+    /// Sends a practical word of at most [`NOW_WORDS`] words at once.
+    Now,
+    /// Passes a held letter on; None: the one of this conversation.
+    Release(Option<Target>),
+    /// Ends a held letter or a request; None: the one of this conversation.
+    Discard(Option<Target>),
+    /// Answers the turn without a letter. `line` is what the client gets instead of the standing sentence.
+    Close {
+        silent: bool,
+        line: Option<Words>,
+    },
+    Label(Words),
+    Note(Words),
+    /// Narrows the rhythm to these days, in the week's order; empty: back to the practice's.
+    Rhythm(Vec<Weekday>),
+    Digest,
+    Help,
+}
+
+impl Command {
+    /// The command's English name, as the receipt and refusals write it.
+    pub const fn name(&self) -> &'static str {
+        self.word().english()
+    }
+
+    const fn word(&self) -> Word {
+        match self {
+            Self::To(_) => Word::To,
+            Self::Cancel => Word::Cancel,
+            Self::Urgent => Word::Urgent,
+            Self::Now => Word::Now,
+            Self::Release(_) => Word::Release,
+            Self::Discard(_) => Word::Discard,
+            Self::Close { .. } => Word::Close,
+            Self::Label(_) => Word::Label,
+            Self::Note(_) => Word::Note,
+            Self::Rhythm(_) => Word::Rhythm,
+            Self::Digest => Word::Digest,
+            Self::Help => Word::Help,
+        }
+    }
+}
+
+/// Which command, without its argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Word {
+    To,
+    Cancel,
+    Urgent,
+    Now,
+    Release,
+    Discard,
+    Close,
+    Label,
+    Note,
+    Rhythm,
+    Digest,
+    Help,
+}
+
+/// Every name, folded (lower case, no accents), the English one first. A later command is one more row here, one
+/// member of [`Word`] and [`Command`], and one arm of `argument`.
+const TABLE: &[(Word, &[&str])] = &[
+    (Word::To, &["to", "a", "pour"]),
+    (Word::Cancel, &["cancel", "annuler", "annule"]),
+    (Word::Urgent, &["urgent"]),
+    (Word::Now, &["now", "maintenant"]),
+    (Word::Release, &["release", "liberer", "libere", "transmettre"]),
+    (Word::Discard, &["discard", "ecarter", "ecarte"]),
+    (Word::Close, &["close", "fermer", "ferme", "clore"]),
+    (Word::Label, &["label", "etiquette"]),
+    (Word::Note, &["note"]),
+    (Word::Rhythm, &["rhythm", "rythme"]),
+    (Word::Digest, &["digest", "journee"]),
+    (Word::Help, &["help", "aide"]),
+];
+
+impl Word {
+    const fn english(self) -> &'static str {
+        match self {
+            Self::To => "/to",
+            Self::Cancel => "/cancel",
+            Self::Urgent => "/urgent",
+            Self::Now => "/now",
+            Self::Release => "/release",
+            Self::Discard => "/discard",
+            Self::Close => "/close",
+            Self::Label => "/label",
+            Self::Note => "/note",
+            Self::Rhythm => "/rhythm",
+            Self::Digest => "/digest",
+            Self::Help => "/help",
+        }
+    }
+
+    /// What becomes of the reply: at most one of these in a mail.
+    const fn decides_the_reply(self) -> bool {
+        matches!(self, Self::Cancel | Self::Urgent | Self::Now | Self::Close)
+    }
+
+    /// Sent in a mail of its own.
+    const fn stands_alone(self) -> bool {
+        matches!(self, Self::Digest | Self::Help)
+    }
+
+    /// A text below would be lost or sent by mistake.
+    const fn refuses_text(self) -> bool {
+        matches!(self, Self::Cancel | Self::Discard | Self::Close | Self::Digest | Self::Help)
+    }
+}
+
+/// Why a mail is refused whole. What the therapist wrote is in [`Words`], for the refusal letter only.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// `name` as written, without the slash; `line` counts from 1 in the text given.
+    #[error("line {line} is no command that is known; /help lists them")]
+    Unknown { name: Words, line: usize },
+    #[error("{a} and {b} contradict each other; send one of them")]
+    Contradiction { a: &'static str, b: &'static str },
+    #[error("{command} needs something on its line; /help shows what")]
+    MissingArgument { command: &'static str },
+    #[error("what stands on the line of {command} is not what it takes; /help shows what")]
+    BadArgument { command: &'static str },
+    #[error("{command} takes no text below it; send the text in a mail of its own")]
+    TextNotAllowed { command: &'static str },
+    #[error("{command} needs a text below it")]
+    TextRequired { command: &'static str },
+    #[error("the practical word has {words} words; /now takes at most {NOW_WORDS}")]
+    NowTooLong { words: usize },
+}
+
+/// A mail's commands and its letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// In the order written, repeated ones once.
+    pub commands: Vec<Command>,
+    /// What is left: commands and everything from `-- ` on are gone; quotations stand where they stood, because
+    /// answers may be written between them.
+    pub text: Words,
+    /// Unquoted words in `text`; 0: there is no letter.
+    pub words: usize,
+}
+
+/// Reads the commands at the top of a therapist's text and gives the letter that is left.
+///
+/// # Errors
+/// [`CommandError`]: the whole mail is to be refused and nothing done.
+pub fn parse(text: &str) -> Result<Parsed, CommandError> {
+    let lines: Vec<&str> = above_signature(text.trim_start_matches('\u{feff}'));
+    let mut commands: Vec<Command> = Vec::new();
+    let mut letter: Vec<&str> = Vec::new();
+    let mut at_top = true;
+    for (index, line) in lines.iter().enumerate() {
+        let bare = bare(line);
+        if at_top && let Some(rest) = slash(bare) {
+            let command = command(rest, index + 1)?;
+            if !commands.contains(&command) {
+                commands.push(command);
+            }
+            continue;
+        }
+        if !bare.is_empty() && !is_quoted(bare) && !is_attribution(&lines, index) {
+            at_top = false;
+        }
+        letter.push(line);
+    }
+    let words = unquoted_words(&letter);
+    agree(&commands, words)?;
+    Ok(Parsed { commands, text: Words(trim_empty(&letter).join("\n")), words })
+}
+
+/// Lines up to the signature delimiter `-- ` (RFC 3676 section 4.3); a no-break space counts as its space.
+fn above_signature(text: &str) -> Vec<&str> {
+    text.split('\n')
+        .map(|l| l.strip_suffix('\r').unwrap_or(l))
+        .take_while(|l| !matches!(*l, "-- " | "--\u{a0}"))
+        .collect()
+}
+
+/// A line without the blanks and invisible signs that programs put around it.
+fn bare(line: &str) -> &str {
+    line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
+}
+
+/// What follows the slash; the full-width slash of East Asian keyboards is one too.
+fn slash(bare: &str) -> Option<&str> {
+    bare.strip_prefix(['/', '\u{ff0f}'])
+}
+
+fn is_quoted(bare: &str) -> bool {
+    bare.starts_with('>')
+}
+
+/// "Le 3 mars, Cadre a écrit :": a line that ends with a colon right above a quotation.
+fn is_attribution(lines: &[&str], index: usize) -> bool {
+    let ends = lines.get(index).is_some_and(|l| bare(l).ends_with(':'));
+    let next = lines.iter().skip(index + 1).map(|l| bare(l)).find(|l| !l.is_empty());
+    ends && next.is_some_and(is_quoted)
+}
+
+/// Words of the letter that the therapist wrote now.
+fn unquoted_words(lines: &[&str]) -> usize {
+    lines
+        .iter()
+        .enumerate()
+        .filter(|(i, l)| !is_quoted(bare(l)) && !is_attribution(lines, *i))
+        .flat_map(|(_, l)| l.split_whitespace())
+        .filter(|w| w.chars().any(char::is_alphanumeric))
+        .count()
+}
+
+/// Without the empty lines at both ends.
+fn trim_empty<'a, 'b>(lines: &'b [&'a str]) -> &'b [&'a str] {
+    let full = |l: &&str| !bare(l).is_empty();
+    let start = lines.iter().position(full).unwrap_or(lines.len());
+    let end = lines.iter().rposition(full).map_or(start, |i| i + 1);
+    &lines[start..end]
+}
+
+/// Lower case, accents gone, compatibility forms alike.
+fn fold(text: &str) -> String {
+    text.nfkd().filter(|c| !unicode_normalization::char::is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
+}
+
+/// One line after its slash.
+fn command(rest: &str, line: usize) -> Result<Command, CommandError> {
+    let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let folded = fold(name);
+    let word = TABLE.iter().find(|(_, names)| names.contains(&folded.as_str())).map(|(word, _)| *word);
+    let word = word.ok_or_else(|| CommandError::Unknown { name: Words(bare(name).to_owned()), line })?;
+    typed(word, bare(argument))
+}
+
+/// A command with its argument read.
+fn typed(word: Word, argument: &str) -> Result<Command, CommandError> {
+    let command = word.english();
+    let bad = CommandError::BadArgument { command };
+    let given = || match argument {
+        "" => Err(CommandError::MissingArgument { command }),
+        text => Ok(Words(text.to_owned())),
+    };
+    let alone = |value: Command| if argument.is_empty() { Ok(value) } else { Err(bad.clone()) };
+    match word {
+        Word::To => given()?.as_str().parse().map(Command::To).map_err(|_| bad),
+        Word::Cancel => alone(Command::Cancel),
+        Word::Urgent => alone(Command::Urgent),
+        Word::Now => alone(Command::Now),
+        Word::Release => target(argument).map(Command::Release).ok_or(bad),
+        Word::Discard => target(argument).map(Command::Discard).ok_or(bad),
+        Word::Close => Ok(close(argument)),
+        Word::Label => given().map(Command::Label),
+        Word::Note => given().map(Command::Note),
+        Word::Rhythm => days(given()?.as_str()).map(Command::Rhythm).ok_or(bad),
+        Word::Digest => alone(Command::Digest),
+        Word::Help => alone(Command::Help),
+    }
+}
+
+/// Nothing, `H3` or `N-3F`; None for anything else.
+fn target(argument: &str) -> Option<Option<Target>> {
+    if argument.is_empty() {
+        return Some(None);
+    }
+    let upper = argument.to_uppercase();
+    if let Some(number) = upper.strip_prefix('H') {
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        return number.parse().ok().filter(|n| digits && *n > 0).map(|n| Some(Target::Held(n)));
+    }
+    let signs = upper.strip_prefix("N-")?;
+    let good = (1..=8).contains(&signs.len()) && signs.bytes().all(|b| b.is_ascii_alphanumeric());
+    good.then_some(Some(Target::Request(upper)))
+}
+
+/// `silent`, one line for the client, or nothing.
+fn close(argument: &str) -> Command {
+    let silent = matches!(fold(argument).as_str(), "silent" | "silencieux" | "silencieuse" | "silence");
+    let line = (!silent && !argument.is_empty()).then(|| Words(argument.to_owned()));
+    Command::Close { silent, line }
+}
+
+/// Days by name, in the week's order without doubles; `all` and `tous` give none. Numbers are an error.
+fn days(argument: &str) -> Option<Vec<Weekday>> {
+    let folded = fold(argument);
+    if matches!(folded.as_str(), "all" | "tous" | "normal") {
+        return Some(Vec::new());
+    }
+    let mut found = Vec::new();
+    for name in folded.split([',', ';', ' ', '\u{a0}']).filter(|n| !n.is_empty() && !matches!(*n, "et" | "and")) {
+        found.push(day(name)?);
+    }
+    found.sort_by_key(|d: &Weekday| d.num_days_from_monday());
+    found.dedup();
+    (!found.is_empty()).then_some(found)
+}
+
+/// One day, by a name of at least three letters, in French or English.
+fn day(name: &str) -> Option<Weekday> {
+    const DAYS: [(Weekday, &str, &str); 7] = [
+        (Weekday::Mon, "lundi", "monday"),
+        (Weekday::Tue, "mardi", "tuesday"),
+        (Weekday::Wed, "mercredi", "wednesday"),
+        (Weekday::Thu, "jeudi", "thursday"),
+        (Weekday::Fri, "vendredi", "friday"),
+        (Weekday::Sat, "samedi", "saturday"),
+        (Weekday::Sun, "dimanche", "sunday"),
+    ];
+    let name = name.trim_end_matches('.');
+    let long_enough = name.chars().count() >= 3;
+    DAYS.iter().find(|(_, fr, en)| long_enough && (fr.starts_with(name) || en.starts_with(name))).map(|d| d.0)
+}
+
+/// Whether the commands go together, and with a text of so many words.
+fn agree(commands: &[Command], words: usize) -> Result<(), CommandError> {
+    for (i, a) in commands.iter().enumerate() {
+        if let Some(b) = commands[i + 1..].iter().find(|b| contradict(a, b)) {
+            return Err(CommandError::Contradiction { a: a.name(), b: b.name() });
+        }
+    }
+    for command in commands {
+        let name = command.name();
+        match command.word() {
+            word if word.refuses_text() && words > 0 => return Err(CommandError::TextNotAllowed { command: name }),
+            Word::Now if words == 0 => return Err(CommandError::TextRequired { command: name }),
+            Word::Now if words > NOW_WORDS => return Err(CommandError::NowTooLong { words }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Two commands of one mail that can't both be meant. They are never equal.
+fn contradict(a: &Command, b: &Command) -> bool {
+    let (x, y) = (a.word(), b.word());
+    let same_once = x == y && !matches!(x, Word::Note | Word::Release | Word::Discard);
+    let reply = x.decides_the_reply() && y.decides_the_reply();
+    let alone = x.stands_alone() || y.stands_alone();
+    let needs_and_refuses_text = |p: Word, q: Word| matches!(p, Word::Now) && q.refuses_text();
+    let fate = match (a, b) {
+        (Command::Release(p), Command::Discard(q)) | (Command::Discard(p), Command::Release(q)) => p == q,
+        _ => false,
+    };
+    same_once || reply || alone || fate || needs_and_refuses_text(x, y) || needs_and_refuses_text(y, x)
+}
+
+#[cfg(test)]
+mod tests;
