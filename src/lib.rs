@@ -11,4 +11,5 @@ pub mod failpoint;
 pub mod mime;
 pub mod model;
 pub mod notify;
+pub mod pgp;
 pub mod secret;

@@ -1,0 +1,138 @@
+//! Sealing: signing and encrypting, which either succeeds for every recipient or fails whole.
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use sequoia_openpgp as openpgp;
+
+use openpgp::armor::Kind;
+use openpgp::cert::Preferences;
+use openpgp::cert::amalgamation::ValidAmalgamation;
+use openpgp::crypto::KeyPair;
+use openpgp::serialize::stream::padding::Padder;
+use openpgp::serialize::stream::{Armorer, Encryptor, LiteralWriter, Message, Recipient, Signer};
+use openpgp::types::{DataFormat, HashAlgorithm, SymmetricAlgorithm};
+
+use super::certificate::{CertProblem, Certificate, Purpose, crlf, usable_keys};
+use super::padding::{pad, padded_length};
+use super::practice::PracticeKey;
+use super::rules::{Rules, system};
+
+/// The hash of every signature made here, as `micalg` names it (RFC 3156 section 5).
+pub const MICALG: &str = "pgp-sha512";
+
+/// Why a message could not be sealed. Nothing was written; nothing may be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    #[error("nobody to seal the message to")]
+    NoRecipients,
+    #[error("the certificate {fingerprint} can't be used")]
+    Recipient {
+        fingerprint: String,
+        #[source]
+        problem: CertProblem,
+    },
+    #[error("the practice's own key {fingerprint} can't be used")]
+    Signer {
+        fingerprint: String,
+        #[source]
+        problem: CertProblem,
+    },
+    #[error("the OpenPGP library failed while sealing")]
+    Failed,
+}
+
+/// Signs `plaintext` and encrypts it to every certificate of `to`, armored, lines ending in CRLF.
+///
+/// The signature is dated `at` and names every certificate of `to` as intended recipient (RFC 9580
+/// section 5.2.3.36). SEIPDv2 is used only if all of them advertise it. The length is padded.
+///
+/// # Errors
+/// [`SealError`]: one certificate that can't be used and nobody gets anything.
+pub fn seal(
+    plaintext: &[u8],
+    to: &[&Certificate],
+    signer: &PracticeKey,
+    at: DateTime<Utc>,
+) -> Result<Vec<u8>, SealError> {
+    if to.is_empty() {
+        return Err(SealError::NoRecipients);
+    }
+    let rules = Rules::at(at);
+    let mut keys = Vec::new();
+    for cert in to {
+        let usable = usable_keys(cert.cert(), &rules, Purpose::Encrypt, at)
+            .map_err(|problem| SealError::Recipient { fingerprint: cert.fingerprint(), problem })?;
+        keys.extend(usable);
+    }
+    let pair = signing_pair(signer, &rules, at)?;
+    let modern = keys.iter().all(|ka| ka.valid_cert().features().is_some_and(|f| f.supports_seipdv2()));
+    let recipients: Vec<Recipient> = keys.into_iter().map(Recipient::from).collect();
+    write_sealed(plaintext, to, recipients, modern, pair, at).map_err(|_| SealError::Failed)
+}
+
+fn write_sealed(
+    plaintext: &[u8],
+    to: &[&Certificate],
+    recipients: Vec<Recipient>,
+    modern: bool,
+    pair: KeyPair,
+    at: DateTime<Utc>,
+) -> openpgp::Result<Vec<u8>> {
+    let mut signed = zeroize::Zeroizing::new(Vec::with_capacity(plaintext.len() + 1024));
+    let mut signer =
+        Signer::new(Message::new(&mut *signed), pair)?.hash_algo(HashAlgorithm::SHA512)?.creation_time(system(at));
+    for cert in to {
+        signer = signer.add_intended_recipient(cert.cert());
+    }
+    let mut literal = LiteralWriter::new(signer.build()?).format(DataFormat::Binary).build()?;
+    literal.write_all(plaintext)?;
+    literal.finalize()?;
+
+    let mut sink = Vec::with_capacity(plaintext.len() * 3 / 2 + 8192);
+    let armorer = Armorer::new(Message::new(&mut sink)).kind(Kind::Message).build()?;
+    let encryptor =
+        Encryptor::for_recipients(armorer, recipients).symmetric_algo(SymmetricAlgorithm::AES256).build()?;
+    if modern {
+        let mut padder = Padder::new(encryptor).with_policy(padded_length).build()?;
+        padder.write_all(&signed)?;
+        padder.finalize()?;
+    } else {
+        let padded = zeroize::Zeroizing::new(pad(&signed));
+        let mut encryptor = encryptor;
+        encryptor.write_all(&padded)?;
+        encryptor.finalize()?;
+    }
+    Ok(crlf(&sink).into_bytes())
+}
+
+/// Signs `data`, whose lines end in CRLF already, with a detached binary signature dated `at`,
+/// armored, lines ending in CRLF (RFC 3156 section 5, with [`MICALG`]).
+///
+/// # Errors
+/// [`SealError`]
+pub fn sign_detached(data: &[u8], signer: &PracticeKey, at: DateTime<Utc>) -> Result<Vec<u8>, SealError> {
+    let rules = Rules::at(at);
+    let pair = signing_pair(signer, &rules, at)?;
+    let sign = || -> openpgp::Result<Vec<u8>> {
+        let mut sink = Vec::new();
+        let armorer = Armorer::new(Message::new(&mut sink)).kind(Kind::Signature).build()?;
+        let mut message = Signer::new(armorer, pair)?
+            .hash_algo(HashAlgorithm::SHA512)?
+            .creation_time(system(at))
+            .detached()
+            .build()?;
+        message.write_all(data)?;
+        message.finalize()?;
+        Ok(crlf(&sink).into_bytes())
+    };
+    sign().map_err(|_| SealError::Failed)
+}
+
+/// The practice's keypair that may sign at `at`.
+fn signing_pair(signer: &PracticeKey, rules: &Rules, at: DateTime<Utc>) -> Result<KeyPair, SealError> {
+    let refuse = |problem| SealError::Signer { fingerprint: signer.certificate().fingerprint(), problem };
+    let usable = usable_keys(signer.certificate().cert(), rules, Purpose::Sign, at).map_err(refuse)?;
+    let pair = usable.iter().find_map(|ka| signer.signer(&ka.key().fingerprint()));
+    pair.ok_or_else(|| refuse(CertProblem::NoSigningKey))
+}

@@ -1,0 +1,9 @@
+//! Tests of the whole module, with fixed personas.
+
+mod attacks;
+mod certificates;
+mod corpus;
+mod judging;
+mod peers;
+mod speed;
+mod support;
