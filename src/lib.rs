@@ -13,3 +13,4 @@ pub mod model;
 pub mod notify;
 pub mod pgp;
 pub mod secret;
+pub mod store;
