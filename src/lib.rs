@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod domain;
 pub mod failpoint;
+pub mod letters;
 pub mod mime;
 pub mod model;
 pub mod notify;

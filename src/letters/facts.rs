@@ -1,0 +1,476 @@
+//! What each letter must be told before it can be written: one struct a letter.
+//!
+//! Instants are UTC; they are put into words in the reader's zone (see [`super::Reader`]). Nothing here has a
+//! `Debug` that shows a name, a label or a word of anybody's letter.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::model::{ClientCode, ClientState, Kind, Mark, Verdict};
+
+use super::lines::Line;
+
+/// First letter of a turn has arrived; sent sealed. For a discreet client `lines` is [`super::Lines::neutral`].
+#[derive(Clone, Serialize)]
+pub struct Acknowledgement {
+    pub practice: String,
+    pub arrived: DateTime<Utc>,
+    /// The slot at which the reply is due.
+    pub expected: DateTime<Utc>,
+    pub lines: Vec<Line>,
+}
+
+/// The same in clear: shows no therapy, has 112 as its only line.
+#[derive(Clone, Serialize)]
+pub struct AcknowledgementClear {
+    pub neutral_name: String,
+    pub arrived: DateTime<Utc>,
+    pub expected: DateTime<Utc>,
+}
+
+/// How to sign, sealed to a client with a pinned certificate; once in 30 days.
+#[derive(Clone, Serialize)]
+pub struct AboutKeys {
+    pub practice: String,
+    /// The practice's fingerprint, hexadecimal, with or without spaces.
+    pub fingerprint: String,
+}
+
+/// The same in clear, neutral.
+#[derive(Clone, Serialize)]
+pub struct AboutKeysClear {
+    pub neutral_name: String,
+    pub fingerprint: String,
+}
+
+/// Sealed to another key than ours; in clear, neutral, with the practice's key attached.
+#[derive(Clone, Serialize)]
+pub struct Undecryptable {
+    pub neutral_name: String,
+    pub fingerprint: String,
+}
+
+/// Beyond the limits of size, depth or number of parts; in clear, neutral.
+#[derive(Clone, Serialize)]
+pub struct TooLarge {
+    pub neutral_name: String,
+    /// `intake.max_message`, in bytes.
+    pub limit: u64,
+}
+
+/// The slot and its grace have passed without a reply; sealed.
+#[derive(Clone, Serialize)]
+pub struct MissedDay {
+    pub practice: String,
+    /// The slot that was missed.
+    pub missed: DateTime<Utc>,
+    /// When the reply is now expected.
+    pub next: DateTime<Utc>,
+    pub lines: Vec<Line>,
+}
+
+/// The turn is answered without a letter; sealed.
+#[derive(Clone, Serialize)]
+pub struct Closed {
+    pub practice: String,
+    /// The therapist's one line; without it the standing sentence.
+    pub line: Option<String>,
+    /// The slot at which it leaves: decides between "ce soir" and "aujourd’hui".
+    pub slot: DateTime<Utc>,
+}
+
+/// The client's certificate is about to expire, or has; in clear, neutral.
+#[derive(Clone, Serialize)]
+pub struct KeyExpiry {
+    pub neutral_name: String,
+    /// The client's fingerprint.
+    pub fingerprint: String,
+    pub expires: DateTime<Utc>,
+    /// Whole days left; 0 or less: it can't be used any more.
+    pub days: i64,
+}
+
+/// The one neutral answer to somebody unknown; in clear, quotes nothing.
+#[derive(Clone, Serialize)]
+pub struct Stranger {
+    pub neutral_name: String,
+}
+
+/// The last line of a reply: which letters it answers. Its `text` has no blank line around it; no subject.
+#[derive(Clone, Serialize)]
+pub struct ReplyFrame {
+    /// Arrival of each letter answered, any order; empty gives an empty text.
+    pub letters: Vec<DateTime<Utc>>,
+}
+
+/// Cadre's own first part of a mail passed to the therapist.
+#[derive(Clone, Serialize)]
+pub struct Forward {
+    /// None: a stranger's request.
+    pub code: Option<ClientCode>,
+    pub label: Option<String>,
+    /// The client's own subject, already freed of codes.
+    pub subject: Option<String>,
+    pub verdict: Verdict,
+    pub marks: Vec<Mark>,
+    pub arrived: DateTime<Utc>,
+    /// None: nothing is owed.
+    pub due: Option<DateTime<Utc>>,
+    pub state: Option<ClientState>,
+    /// The letter's number where it is or was held (`H3`) or is a request (`N-3F`).
+    pub number: Option<String>,
+    /// It was held, and is passed on by `/release`.
+    pub released: bool,
+    /// How many attachments were put aside.
+    pub attachments_held: u32,
+    /// Names this forward in a quoted banner.
+    pub token: Option<String>,
+}
+
+/// One line of what is due.
+#[derive(Clone, Serialize)]
+pub struct DueLine {
+    pub code: ClientCode,
+    pub label: Option<String>,
+    pub letters: u32,
+    pub oldest: DateTime<Utc>,
+}
+
+/// 3 h before a slot.
+#[derive(Clone, Serialize)]
+pub struct Reminder {
+    pub slot: DateTime<Utc>,
+    pub due: Vec<DueLine>,
+}
+
+/// Why an accepted reply waits for a later slot than the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitReason {
+    /// Another reply already leaves at the earlier slot, and this one answers a later letter.
+    AnswersLaterLetter,
+    /// The other reply is being handed over at this moment and can't be replaced any more.
+    AlreadyLeaving,
+    /// A reply has already left on that day.
+    DayTaken,
+    /// The client's certificate can't be used; the client has been told.
+    CertificateUnusable,
+}
+
+/// One thing that is now true.
+#[derive(Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A reply waits for its slot. `covers`: arrival of the letters it answers.
+    Accepted {
+        leaves: DateTime<Utc>,
+        covers: Vec<DateTime<Utc>>,
+    },
+    /// Came within the grace: it leaves at once.
+    LeavesNow,
+    /// Took the place of the reply that waited.
+    Replaced {
+        leaves: DateTime<Utc>,
+    },
+    /// Waits for a later slot.
+    Waits {
+        leaves: DateTime<Utc>,
+        why: WaitReason,
+    },
+    /// `rhythm.second = "hold"`: kept beside the first until `/release` or `/discard`.
+    HeldReply {
+        number: String,
+    },
+    /// The waiting reply is withdrawn; `due`: the reopened turn is due then.
+    Cancelled {
+        due: Option<DateTime<Utc>>,
+    },
+    /// There was nothing to withdraw.
+    NothingToCancel,
+    /// Sent outside the count.
+    Urgent,
+    /// The practical word was sent.
+    Now,
+    /// The turn is answered without a letter; `line`: what the client gets. `leaves` None: `/close silent`.
+    Closed {
+        leaves: Option<DateTime<Utc>>,
+        line: Option<String>,
+    },
+    Released {
+        number: String,
+    },
+    Discarded {
+        number: String,
+    },
+    /// The label now is.
+    Label {
+        label: String,
+    },
+    Note,
+    /// The client's days now are, in order, 0 = Monday; empty: those of the practice.
+    Rhythm {
+        days: Vec<u8>,
+        next: Option<DateTime<Utc>>,
+    },
+    /// The digest was asked for and follows.
+    Digest,
+}
+
+/// Answer to the therapist's mail: what is now true.
+#[derive(Clone, Serialize)]
+pub struct Receipt {
+    pub code: Option<ClientCode>,
+    pub label: Option<String>,
+    pub outcomes: Vec<Outcome>,
+    /// First line of the reply as it will leave.
+    pub first_line: Option<String>,
+    /// The therapist's mail was signed but not encrypted.
+    pub travelled_in_clear: bool,
+}
+
+/// Why a therapist's mail was not obeyed.
+#[derive(Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum RefusalReason {
+    Unsigned,
+    UnknownSigner,
+    WrongSigner,
+    Bad,
+    Partial,
+    /// Signed for somebody else than the practice.
+    NotForUs,
+    /// No signed tag, reference, `/to` or token names a client.
+    NoClient,
+    /// The signed signs name more than one client.
+    ClientConflict {
+        codes: Vec<ClientCode>,
+    },
+    /// There is no such client, or it is another therapist's.
+    UnknownCode {
+        code: String,
+    },
+    UnknownCommand {
+        name: String,
+    },
+    Contradiction {
+        a: String,
+        b: String,
+    },
+    MissingArgument {
+        command: String,
+    },
+    BadArgument {
+        command: String,
+    },
+    /// `/close`, `/discard`, `/cancel` … with a text below.
+    TextNotAllowed {
+        command: String,
+    },
+    TextRequired {
+        command: String,
+    },
+    /// To or Cc has an address that is neither the practice's nor the therapist's.
+    OtherRecipients,
+    /// The text has the therapist's own address.
+    OwnAddress,
+    /// An attachment that may not pass.
+    Attachment {
+        why: AttachmentReason,
+    },
+    /// A reply without a word.
+    EmptyReply,
+    NowTooLong {
+        words: u32,
+    },
+    /// Only one `/now` a day.
+    NowAlreadySent,
+    /// `rhythm.second = "refuse"`.
+    SecondReply {
+        leaves: DateTime<Utc>,
+    },
+    /// Signed before the reply that waits; the older never replaces the newer.
+    OlderThanWaiting,
+    /// `/urgent` without text, and nothing waits.
+    NothingWaiting,
+    /// No such held number, or it is no longer held.
+    UnknownNumber {
+        number: String,
+    },
+    /// `/release` of what could not be read.
+    NotReleasable {
+        number: String,
+    },
+    /// `/close silent` where an acknowledgement has promised a reply.
+    SilentButPromised,
+    /// `/close` without an open turn.
+    NothingToClose,
+    /// The client is not in treatment.
+    ClientState {
+        state: ClientState,
+    },
+    TooLarge {
+        limit: u64,
+    },
+    /// No slot is left on the days asked for.
+    RhythmNeverFires,
+}
+
+/// Why an attachment of the therapist's may not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttachmentReason {
+    Executable,
+    TooLarge,
+    /// Can't be freed of its author's name.
+    Metadata,
+    Unreadable,
+}
+
+/// The mail was refused whole: nothing was done and nothing sent.
+#[derive(Clone, Serialize)]
+pub struct Refusal {
+    pub code: Option<ClientCode>,
+    pub label: Option<String>,
+    pub reason: RefusalReason,
+}
+
+/// Signed more than 24 h before it was first seen: asked about, not obeyed.
+#[derive(Clone, Serialize)]
+pub struct Question {
+    pub code: Option<ClientCode>,
+    pub label: Option<String>,
+    pub signed: DateTime<Utc>,
+    pub seen: DateTime<Utc>,
+    pub first_line: Option<String>,
+}
+
+/// A client's letter is held.
+#[derive(Clone, Serialize)]
+pub struct HeldNotice {
+    pub code: Option<ClientCode>,
+    pub label: Option<String>,
+    /// `H3`.
+    pub number: String,
+    pub verdict: Verdict,
+    pub marks: Vec<Mark>,
+    pub arrived: DateTime<Utc>,
+    /// False for what could not be read.
+    pub releasable: bool,
+}
+
+/// Whose key is meant in a letter to staff.
+#[derive(Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum KeyOwner {
+    /// The reader's own.
+    Therapist,
+    Practice,
+    Archive,
+    Client {
+        code: ClientCode,
+        label: Option<String>,
+    },
+}
+
+/// 30, 14 and 1 days before, and once after.
+#[derive(Clone, Serialize)]
+pub struct StaffKeyExpiry {
+    pub owner: KeyOwner,
+    pub fingerprint: String,
+    pub expires: DateTime<Utc>,
+    pub days: i64,
+}
+
+/// Why a letter has not reached the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCause {
+    /// The client's server refused it for good.
+    Refused,
+    /// No server took it in all the tries.
+    GaveUp,
+    /// A notice of failure came back (RFC 3464).
+    Bounced,
+    /// The client's certificate can't be used: the letter waits, the day is not used.
+    CertificateUnusable,
+}
+
+/// "C-7K2M did not receive Monday's letter."
+#[derive(Clone, Serialize)]
+pub struct DeliveryFailure {
+    pub code: ClientCode,
+    pub label: Option<String>,
+    pub kind: Kind,
+    /// When it left or should have left.
+    pub sent: DateTime<Utc>,
+    pub cause: FailureCause,
+    /// The frame's third element.
+    pub other_way: Option<String>,
+}
+
+/// All commands.
+#[derive(Clone, Serialize)]
+pub struct Help {}
+
+/// The morning's sheet, as `domain::digest` arranges it.
+#[derive(Clone, Serialize)]
+pub struct Digest {
+    sheet: serde_json::Value,
+}
+
+impl Digest {
+    /// Takes anything that serializes like `domain::digest::Digest`; the golden test ties the two.
+    pub fn of(sheet: &impl Serialize) -> Self {
+        Self { sheet: serde_json::to_value(sheet).unwrap_or_default() }
+    }
+}
+
+/// What is wrong, for the operator: no content, no name.
+#[derive(Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum HealthProblem {
+    ImapLogin,
+    ImapUnreachable,
+    SmtpLogin,
+    SmtpUnreachable,
+    TlsCertificate,
+    Clock,
+    DiskFull,
+    Database,
+    Journal,
+    /// A client's record was changed without the keys; that client is stopped.
+    RecordMac {
+        code: ClientCode,
+    },
+    TherapistCertificate,
+    PracticeKey,
+    /// Mail put in `Cadre/Attention`.
+    Attention {
+        count: u32,
+    },
+    /// A forward failed for good.
+    ForwardFailed {
+        code: Option<ClientCode>,
+    },
+    /// A second slot running was missed.
+    SecondMiss {
+        code: ClientCode,
+    },
+    /// Mail has waited for this many hours.
+    Backlog {
+        hours: u32,
+    },
+}
+
+/// One thing for the operator to look at.
+#[derive(Clone, Serialize)]
+pub struct HealthItem {
+    pub problem: HealthProblem,
+    pub since: DateTime<Utc>,
+}
+
+/// To the operator.
+#[derive(Clone, Serialize)]
+pub struct HealthAlarm {
+    pub items: Vec<HealthItem>,
+}

@@ -1,0 +1,248 @@
+//! Tests of the letters: golden files, mandatory facts, typography, tone.
+
+use super::*;
+use chrono_tz::Europe::Paris;
+use pretty_assertions::assert_eq;
+
+fn letters() -> Letters {
+    Letters::load(None).unwrap()
+}
+
+/// All samples of a letter in one text, as the golden file has them.
+fn written(letters: &Letters, name: Name, language: Language) -> Vec<Rendered> {
+    let reader = Reader { language, zone: Paris };
+    samples::of(name).iter().map(|facts| letters.render_value(name, facts, reader).unwrap()).collect()
+}
+
+fn every_letter(mut see: impl FnMut(Name, Language, &Rendered)) {
+    let letters = letters();
+    for &language in Language::ALL {
+        for &name in Name::ALL {
+            written(&letters, name, language).iter().for_each(|r| see(name, language, r));
+        }
+    }
+}
+
+/// Compares with `tests/data/letters/…`; `UPDATE_GOLDEN=1` writes them anew.
+#[test]
+fn letters_are_as_the_golden_files_have_them() {
+    let letters = letters();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/letters");
+    for &language in Language::ALL {
+        for &name in Name::ALL {
+            let mut text = String::new();
+            for (i, r) in written(&letters, name, language).iter().enumerate() {
+                text.push_str(&format!("=== {} ===\n{}\n\n{}", i + 1, r.subject, r.text));
+                if let (0, Some(html)) = (i, &r.html) {
+                    golden(&root.join(language.as_str()).join(format!("{}.html", name.as_str())), html);
+                }
+            }
+            golden(&root.join(language.as_str()).join(format!("{}.txt", name.as_str())), &text);
+        }
+    }
+}
+
+fn golden(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(expected, text, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
+}
+
+#[test]
+fn built_in_letters_keep_their_own_mandatory_facts() {
+    for &language in Language::ALL {
+        for &name in Name::ALL {
+            assert_eq!(check(name.source(language), name, language), vec![], "{} {language}", name.as_str());
+        }
+    }
+}
+
+#[test]
+fn a_letter_that_lost_a_fact_is_reported_and_the_built_in_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let fr = folder.path().join("fr");
+    std::fs::create_dir(&fr).unwrap();
+    let lost = "subject = \"Reçu\"\n---\nAutomatique. {% if false %}{{ arrived|moment }}{% endif %} Pas surveillée, joindra. {{ expected|from }} {{ lines|numbers }}";
+    std::fs::write(fr.join("acknowledgement.txt"), lost).unwrap();
+    std::fs::write(
+        fr.join("stranger.txt"),
+        "subject = \"Reçu\"\n---\nMessage automatique. Adresse pas surveillée : 112.",
+    )
+    .unwrap();
+    std::fs::write(fr.join("help.txt"), "subject = \"x\"\n---\n{% if %}").unwrap();
+    let letters = Letters::load(Some(folder.path())).unwrap();
+    let faults: Vec<_> = letters.problems().iter().map(|p| (p.name, p.fault.clone())).collect();
+    assert!(faults.contains(&(Name::Acknowledgement, Fault::LostFact("arrived".to_owned()))), "{faults:?}");
+    assert!(faults.iter().any(|(n, f)| *n == Name::Help && matches!(f, Fault::Syntax { .. })), "{faults:?}");
+    assert!(!faults.iter().any(|(n, _)| *n == Name::Stranger), "{faults:?}");
+    let reader = Reader { language: Language::Fr, zone: Paris };
+    let stranger = Letter::Stranger(Stranger { neutral_name: "Correspondance".to_owned() });
+    assert!(letters.render(&stranger, reader).unwrap().text.starts_with("Message automatique. Adresse"));
+}
+
+#[test]
+fn no_letter_shouts_or_pretends_to_have_read() {
+    let warm = [
+        "désol",
+        "sorry",
+        "comprenons",
+        "understand",
+        "courage",
+        "merci",
+        "thank",
+        "malheureusement",
+        "unfortunately",
+        "apolog",
+        "excus",
+        "take care",
+        "prenez soin",
+        "hope",
+        "espér",
+    ];
+    every_letter(|name, language, r| {
+        let prose = r.html.as_deref().map_or(String::new(), |h| h.replace("<!DOCTYPE", "").replace("&lt;", ""));
+        for text in [&r.subject, &r.text, &prose] {
+            assert!(!text.contains('!'), "{} {language}: {text}", name.as_str());
+            let lower = text.to_lowercase();
+            for word in warm {
+                assert!(!lower.contains(word), "{} {language} has `{word}`: {text}", name.as_str());
+            }
+        }
+    });
+}
+
+#[test]
+fn french_signs_have_their_no_break_spaces() {
+    every_letter(|name, language, r| {
+        if language != Language::Fr {
+            return;
+        }
+        for line in r.text.lines().chain([r.subject.as_str()]) {
+            let signs: Vec<char> = line.chars().collect();
+            for (i, pair) in signs.windows(2).enumerate() {
+                let fault = match (pair[0], pair[1]) {
+                    (' ', ':' | ';' | '?' | '»') | ('«', ' ') => true,
+                    (a, ';' | '?' | '»') => !matches!(a, '\u{a0}' | '\u{202f}'),
+                    (a, ':') => a != '\u{a0}' && !line.starts_with("Journal"),
+                    ('«', a) => a != '\u{a0}',
+                    (a, '\'') => a.is_alphabetic(),
+                    (a, ' ') => a.is_ascii_digit() && signs.get(i + 2) == Some(&'h') && signs.get(i + 3) == Some(&' '),
+                    _ => false,
+                };
+                assert!(!fault, "{}: {line:?} at {i}", name.as_str());
+            }
+        }
+    });
+}
+
+#[test]
+fn letters_in_clear_show_no_therapy() {
+    let telling = [
+        "thérap",
+        "therap",
+        "lettre",
+        "letter",
+        "cabinet",
+        "practice",
+        "psy",
+        "client",
+        "patient",
+        "3114",
+        "988",
+        "séance",
+        "session",
+        "suivi",
+        "treatment",
+    ];
+    every_letter(|name, language, r| {
+        if name.is_clear() {
+            let all = format!("{} {}", r.subject, r.text).to_lowercase();
+            for word in telling {
+                assert!(!all.contains(word), "{} {language} shows `{word}`: {all}", name.as_str());
+            }
+        }
+    });
+}
+
+#[test]
+fn every_verdict_and_mark_has_its_own_words() {
+    let letters = letters();
+    for &language in Language::ALL {
+        let texts: Vec<String> = written(&letters, Name::Forward, language).into_iter().map(|r| r.text).collect();
+        let distinct: std::collections::BTreeSet<&String> = texts.iter().collect();
+        let bare = crate::model::Verdict::ALL.len() + crate::model::Mark::ALL.len();
+        assert_eq!(texts.iter().take(bare).collect::<std::collections::BTreeSet<_>>().len(), bare);
+        assert_eq!(distinct.len(), texts.len());
+        assert!(texts.iter().all(|t| !t.contains("INCONNUE : {{")
+            && !t.contains("VERDICT INCONNU")
+            && !t.contains("UNKNOWN VERDICT")
+            && !t.contains("MARQUE")
+            && !t.contains("UNKNOWN MARK")));
+    }
+}
+
+#[test]
+fn every_outcome_and_refusal_says_something_of_its_own() {
+    let letters = letters();
+    for &language in Language::ALL {
+        for name in [Name::Receipt, Name::Refusal] {
+            let texts = written(&letters, name, language);
+            let distinct: std::collections::BTreeSet<&str> = texts.iter().map(|r| r.text.as_str()).collect();
+            assert_eq!(distinct.len(), texts.len(), "{} {language}", name.as_str());
+            let shortest = texts.iter().map(|r| r.text.lines().count()).min().unwrap();
+            assert!(shortest >= 1);
+        }
+        assert!(written(&letters, Name::Refusal, language).iter().all(|r| r.text.trim_end().lines().count() >= 3));
+    }
+}
+
+#[test]
+fn the_digest_fits_sixty_columns_and_loads_nothing() {
+    every_letter(|name, _, r| {
+        if name == Name::Digest {
+            for line in r.text.lines() {
+                assert!(line.chars().count() <= 60, "{line}");
+            }
+            let html = r.html.as_ref().unwrap();
+            for loads in ["src=", "href=", "url(", "@import", "<script", "http"] {
+                assert!(!html.contains(loads), "{loads}");
+            }
+            assert!(!html.contains("<3"), "labels are escaped");
+        }
+    });
+}
+
+#[test]
+fn subjects_are_one_line_and_texts_end_well() {
+    every_letter(|name, language, r| {
+        assert!(!r.subject.contains(['\n', '\r']), "{}", name.as_str());
+        assert!(!r.text.contains("\n\n\n") && !r.text.contains("{{") && !r.text.contains("{%"));
+        assert!(r.text.is_empty() || r.text.ends_with('\n'));
+        assert!(r.text.lines().all(|l| l == l.trim_end()), "{} {language}", name.as_str());
+    });
+}
+
+#[test]
+fn the_reply_frame_names_the_letters_as_the_contract_says() {
+    let texts: Vec<String> = written(&letters(), Name::ReplyFrame, Language::Fr)
+        .into_iter()
+        .map(|r| r.text.replace('\u{a0}', " "))
+        .collect();
+    assert_eq!(texts[0], "Cette lettre répond à votre lettre du 2 mars, 23 h 10.\n");
+    assert_eq!(texts[1], "Cette lettre répond à vos lettres du 2 mars, 23 h 10, et du 3 mars, 2 h 14.\n");
+    assert_eq!(texts[3], "");
+}
+
+#[test]
+fn shipped_lines_are_those_of_the_contract() {
+    let lines = Lines::built_in().unwrap();
+    let numbers = |country| lines.crisis(country, Language::Fr).into_iter().map(|l| l.number).collect::<Vec<_>>();
+    assert_eq!(numbers("FR-57"), ["3114", "15", "112", "114"]);
+    assert_eq!(numbers("UK"), ["116 123", "999"]);
+    assert_eq!(numbers("XX"), ["112"]);
+    assert_eq!(lines.violence("FR", Language::En)[1].note.as_deref(), Some("by SMS"));
+    assert!(lines.verified_on("CA").is_some() && lines.verified_on("XX").is_none());
+}
