@@ -1,0 +1,312 @@
+//! Values of single keys: texts to types. Pure; faults carry cause and remedy, never a name or an address.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
+
+use crate::model::{Address, TherapistId};
+
+/// Why a value can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub cause: String,
+    pub remedy: String,
+}
+
+pub(super) fn fault<T>(cause: impl Into<String>, remedy: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault { cause: cause.into(), remedy: remedy.into() })
+}
+
+/// A value as it is shown in a message: short, on one line.
+pub(super) fn shown(text: &str) -> String {
+    let mut short: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(40).collect();
+    if text.chars().count() > 40 {
+        short.push('…');
+    }
+    format!("`{short}`")
+}
+
+/// The known name that is near enough to be what was meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|name| (distance(&word, &name.to_lowercase()), name))
+        .filter(|(far, _)| *far <= limit)
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, name)| name)
+}
+
+/// Edits (insert, delete, change, swap of neighbours) from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > 3 {
+        return usize::MAX;
+    }
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// One of a closed list of words.
+pub(super) fn word<T: FromStr>(text: &str, words: &[&str]) -> Result<T, Fault> {
+    text.parse().or_else(|_| {
+        let guess =
+            nearest(text, words.iter().copied()).map_or(String::new(), |word| format!("did you mean \"{word}\"? "));
+        fault(
+            format!("{} is none of the words that can stand here", shown(text)),
+            format!(
+                "{guess}write one of: {}",
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+            ),
+        )
+    })
+}
+
+/// Seconds, minutes, hours, days: `60s`, `2h`, `1h30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+    let bad = || {
+        fault(
+            format!("{} is not a duration", shown(text)),
+            "write a number with a unit, such as \"60s\", \"5m\", \"2h\" or \"1h30m\"",
+        )
+    };
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return bad();
+    }
+    let mut seconds: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let Ok(number) = rest[..digits].parse::<u64>() else { return bad() };
+        rest = rest[digits..].trim_start();
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let unit = match &rest[..letters] {
+            "s" | "sec" => 1,
+            "m" | "min" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return bad(),
+        };
+        rest = rest[letters..].trim_start();
+        match number.checked_mul(unit).and_then(|more| seconds.checked_add(more)).filter(|sum| *sum <= 366 * 86_400) {
+            Some(sum) => seconds = sum,
+            None => return bad(),
+        }
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+/// Bytes: `25MB` (millions), `25MiB` (1024 × 1024), `800kB`.
+pub(super) fn size(text: &str) -> Result<u64, Fault> {
+    let bad = || {
+        fault(
+            format!("{} is not a size", shown(text)),
+            "write a whole number with a unit, such as \"25MB\" or \"800kB\"",
+        )
+    };
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let Ok(number) = text[..digits].parse::<u64>() else { return bad() };
+    let unit: u64 = match text[digits..].trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" | "k" => 1000,
+        "mb" | "m" => 1_000_000,
+        "gb" | "g" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return bad(),
+    };
+    number.checked_mul(unit).map_or_else(bad, Ok)
+}
+
+pub(super) fn hour(text: &str) -> Result<NaiveTime, Fault> {
+    let text = text.trim();
+    NaiveTime::parse_from_str(text, "%H:%M").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M:%S")).or_else(|_| {
+        fault(
+            format!("{} is not a time of day", shown(text)),
+            "write hours and minutes from \"00:00\" to \"23:59\", such as \"07:00\"",
+        )
+    })
+}
+
+pub(super) fn date(text: &str) -> Result<NaiveDate, Fault> {
+    NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d")
+        .or_else(|_| fault(format!("{} is not a date", shown(text)), "write year, month and day, such as 2026-08-01"))
+}
+
+pub(super) fn zone(text: &str) -> Result<Tz, Fault> {
+    text.parse().or_else(|_| {
+        let guess = nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
+        let guess = guess.map_or(String::new(), |name| format!("did you mean \"{name}\"? "));
+        fault(
+            format!("{} is not a time zone that the IANA database knows", shown(text)),
+            format!("{guess}write continent and city, such as \"Europe/Paris\""),
+        )
+    })
+}
+
+/// Two capitals of ISO 3166-1; the usual `UK` becomes `GB`.
+pub(super) fn country(text: &str) -> Result<String, Fault> {
+    let code = text.trim();
+    if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+        return fault(
+            format!("{} is not a country code", shown(text)),
+            "write the two capitals of ISO 3166-1: \"FR\", \"BE\", \"CH\", \"CA\", \"GB\", \"US\" …",
+        );
+    }
+    Ok(if code == "UK" { "GB".to_owned() } else { code.to_owned() })
+}
+
+/// ISO 3166-2: country, hyphen, one to three capitals or digits.
+pub(super) fn region(text: &str) -> Result<String, Fault> {
+    let remedy = "write country, hyphen and region as ISO 3166-2 does, such as \"FR-57\", \"CA-QC\" or \"CH-GE\"";
+    let Some((head, tail)) = text.trim().split_once('-') else {
+        return fault(format!("{} is not a region code", shown(text)), remedy);
+    };
+    let good = (1..=3).contains(&tail.len()) && tail.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    match (country(head), good) {
+        (Ok(country), true) => Ok(format!("{country}-{tail}")),
+        _ => fault(format!("{} is not a region code", shown(text)), remedy),
+    }
+}
+
+/// Six fields, seconds first, weekdays by name; must fire at some time.
+pub(super) fn cron(text: &str) -> Result<cron::Schedule, Fault> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != 6 {
+        return fault(
+            format!("a cron expression here has six fields, and {} has {}", shown(text), fields.len()),
+            "write second, minute, hour, day of month, month, weekday, such as \"0 0 18 * * Mon-Fri\"",
+        );
+    }
+    if fields[5].bytes().any(|b| b.is_ascii_digit()) {
+        return fault(
+            format!("{} names weekdays by numbers, which programs count in different ways", shown(text)),
+            "write weekdays by name, such as \"Mon-Fri\" or \"Tue,Fri\"",
+        );
+    }
+    let Ok(schedule) = text.parse::<cron::Schedule>() else {
+        return fault(
+            format!("{} is not a cron expression", shown(text)),
+            "write second, minute, hour, day of month, month, weekday; a range runs forwards in a week that begins on \
+             Sunday (\"Fri,Sat,Sun\", not \"Fri-Sun\"), such as \"0 0 18 * * Mon-Fri\"",
+        );
+    };
+    // Any start serves: without a year field a schedule that fires at all fires within a leap cycle.
+    let start: DateTime<Utc> = DateTime::from_timestamp(1_700_000_000, 0).unwrap_or_default();
+    if schedule.after(&start).next().is_none() {
+        return fault(
+            format!("{} never fires: no such day exists", shown(text)),
+            "write a day of month that its month has",
+        );
+    }
+    Ok(schedule)
+}
+
+pub(super) fn address(text: &str) -> Result<Address, Fault> {
+    Address::parse(text)
+        .or_else(|error| fault(error.to_string(), "write one bare address, such as \"ecrire@cabinet.example\""))
+}
+
+/// A name in lower-case letters, digits, `-` and `_`: it stands on command lines and in the journal.
+pub(super) fn id(text: &str) -> Result<TherapistId, Fault> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(good) {
+        return fault(
+            "an id is 1 to 32 lower-case letters, digits, `-` or `_`",
+            "write a short word for it, such as \"exemple\"; it stands in the journal, so no full name",
+        );
+    }
+    Ok(TherapistId(text.to_owned()))
+}
+
+/// A host name or an IP address, without scheme and port.
+pub(super) fn host(text: &str) -> Result<String, Fault> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    if text.contains("://") || text.contains(':') || text.contains('/') {
+        return fault(
+            "the host has a scheme, a port or a path in it",
+            "write the server's name alone; the port has a key of its own",
+        );
+    }
+    let ascii = idna::domain_to_ascii(text).unwrap_or_default();
+    let good = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if ascii.len() > 253 || !ascii.strip_suffix('.').unwrap_or(&ascii).split('.').all(good) {
+        return fault("it is not a valid host name", "write the server's name, such as \"imap.example.org\"");
+    }
+    Ok(ascii)
+}
+
+/// Whether a host is this machine for certain: 127.0.0.0/8, `::1`, `localhost`.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+pub(super) fn path(text: &str, folder: &Path) -> Result<PathBuf, Fault> {
+    if text.contains('\0') {
+        return fault("a path can't have a NUL in it", "write the path of a file");
+    }
+    Ok(folder.join(text))
+}
+
+/// `sqlite:PATH`, relative to the configuration's folder.
+pub(super) fn database(text: &str, folder: &Path) -> Result<PathBuf, Fault> {
+    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    if scheme == "postgres" || scheme == "postgresql" {
+        return fault(
+            "PostgreSQL is not served yet; it comes with a later version",
+            "write \"sqlite:cadre.db\" for now",
+        );
+    }
+    let remedy = "write \"sqlite:\" and the path of a file, such as \"sqlite:cadre.db\"";
+    let Some(rest) = text.strip_prefix("sqlite:") else {
+        return fault("it is not the URL of a database that Cadre knows", remedy);
+    };
+    let file = rest.strip_prefix("//").unwrap_or(rest);
+    if file.is_empty() || file.contains(":memory:") {
+        return fault("the database must be a file: what is filed has to outlast the program", remedy);
+    }
+    if file.contains('?') {
+        return fault(
+            "parameters after `?` are not taken: how the database is opened isn't a matter of choice",
+            remedy,
+        );
+    }
+    path(file, folder)
+}
+
+pub(super) fn url(text: &str) -> Result<String, Fault> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            Ok(text.to_owned())
+        }
+        _ => fault("it is not a web address", "write an address that begins with https://"),
+    }
+}
