@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod letters;
 pub mod mime;
 pub mod model;
+pub mod net;
 pub mod notify;
 pub mod pgp;
 pub mod secret;

@@ -1,0 +1,102 @@
+#!/bin/sh
+# Installs from Debian's archive what this repository needs and this machine lacks.
+#
+#   deploy/install-deps.sh [build|test|all]     (default: all)
+#
+#   build  what compiling takes (`make build`, `make check`)
+#   test   what the laboratory takes: real mail servers, GnuPG, a clock to turn
+#
+# Runs twice in a row, and does nothing where everything is there. No mail server is started or
+# reconfigured: the laboratory runs its own, from a temporary folder, on free loopback ports.
+set -eu
+
+group=${1:-all}
+case $group in
+    build|test|all) ;;
+    *) echo "usage: $0 [build|test|all]" >&2; exit 2 ;;
+esac
+
+missing=
+# need PACKAGE WHY TEST...: notes the package unless the test succeeds.
+need() {
+    package=$1 why=$2
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        missing="$missing $package"
+        echo "missing: $package ($why)"
+    fi
+}
+has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
+file() { for f in "$@"; do [ -e "$f" ] && return 0; done; return 1; }
+
+if [ "$group" != test ]; then
+    need build-essential "a C compiler, for SQLite and the cryptography of TLS" has cc
+    need pkg-config "finds OpenSSL" has pkg-config
+    need libssl-dev "OpenSSL, with which sequoia-openpgp encrypts" file /usr/include/openssl/ssl.h
+    need libclang-dev "reads OpenSSL's headers for Rust" file /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so*
+fi
+if [ "$group" != build ]; then
+    need dovecot-imapd "the IMAP server of the laboratory" file /usr/lib/dovecot/imap
+    need dovecot-lmtpd "takes mail from Postfix there" file /usr/lib/dovecot/lmtp
+    need postfix "the SMTP server of the laboratory" file /usr/lib/postfix/sbin/master
+    need gnupg "the correspondents' OpenPGP" has gpg
+    need gpg-agent "keeps the correspondents' keys" has gpg-agent
+    need sq "a second OpenPGP program to check ours against" has sq
+    need faketime "turns the clock for whole programs" file /usr/lib/*/faketime/libfaketimeMT.so.1
+    need openssl "makes the laboratory's TLS certificate" has openssl
+    need neomutt "a mail program to look around with (make demo KEEP=1)" has neomutt
+    need sqlite3 "looks into a database by hand" has sqlite3
+    need procps "ends what a test left" has ps
+fi
+
+if ! command -v cargo >/dev/null 2>&1 && ! [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    echo "Rust isn't here. Cadre needs Rust 1.88 or newer, with clippy and rustfmt. rustup brings it:" >&2
+    echo "  Debian 13: apt-get install rustup && rustup default stable     elsewhere: rust-lang.org/tools/install" >&2
+    echo "Then run this again." >&2
+    exit 1
+fi
+
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "This is no Debian: install the equivalents of$missing by hand." >&2
+    exit 1
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "Run as root:  apt-get install --no-install-recommends$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+
+# A mail server that arrives with these packages must not start on this machine. Debian asks
+# policy-rc.d before it starts a service; one that the machine already has is left as it is.
+guard=/usr/sbin/policy-rc.d
+ours=
+undo() { if [ -n "$ours" ]; then $as_root rm -f "$guard"; fi; }
+trap undo EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if ! [ -e "$guard" ]; then
+    ours=yes
+    printf '#!/bin/sh\n# Temporary, from Cadre: start nothing while packages are installed.\nexit 101\n' | $as_root tee "$guard" >/dev/null
+    $as_root chmod 755 "$guard"
+fi
+case $missing in
+    *postfix*)
+        echo "postfix postfix/main_mailer_type select No configuration" | $as_root debconf-set-selections
+        ;;
+esac
+# The package lists may be absent (a fresh container) or old: only then ask for new ones.
+install() {
+    # shellcheck disable=SC2086 # a list of words
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+}
+echo "installing:$missing"
+if ! install >/dev/null 2>&1; then
+    $as_root apt-get update -qq
+    install
+fi
+echo "installed:$missing"
