@@ -5,6 +5,7 @@
 //! and `net`, as `config` says. All of them know `model`, `secret` and `clock`; none of them knows
 //! another. `ARCHITECTURE.md` states the invariants and names the test of each.
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod domain;

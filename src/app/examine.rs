@@ -1,0 +1,373 @@
+//! From raw bytes to a decision: parse, open, verify, look up, decide. Nothing is written here, so
+//! that intake and `explain` can't disagree.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::domain::intake::{self, Decision, Decryption, Facts, From, Intended, Signature, Structure};
+use crate::mime::{self, AttachmentClass, Envelope, FromField, Limits, Mail, MimeError};
+use crate::model::{Address, Person, UnsignedPolicy};
+use crate::pgp::{
+    self, BadSignature, Certificate, Certificates, GoodSignature, OpenError, PracticeKey, SignatureCheck,
+};
+use crate::secret::Plaintext;
+
+/// How many attached keys are looked at.
+const OFFERED_KEYS: usize = 4;
+
+/// Who is registered here, and what has been seen. Answered from the database.
+pub trait Registry {
+    /// The one person an address is registered for.
+    fn person_by_address(&self, address: &Address) -> Option<Person>;
+    /// The people whose pinned certificate has a key with this handle (fingerprint or key ID, upper hex).
+    fn people_by_handle(&self, handle: &str) -> Vec<(Person, Certificate)>;
+    /// Whether this certificate has signed this data before, and it was filed or obeyed.
+    fn has_seen_signature(&self, fingerprint: &str, digest: &[u8]) -> bool;
+    /// Whether these bytes were filed, held, refused or asked for before.
+    fn has_seen_bytes(&self, hash: &[u8]) -> bool;
+    /// Whether a mail of Cadre's own bore this Message-ID.
+    fn is_own_message_id(&self, message_id: &str) -> bool;
+    /// The practice's own address.
+    fn practice_address(&self) -> &Address;
+}
+
+/// What examination needs besides the bytes.
+pub struct Tools<'a> {
+    pub key: &'a PracticeKey,
+    pub registry: &'a dyn Registry,
+    pub limits: &'a Limits,
+    pub policy: UnsignedPolicy,
+    /// The `authserv-id` whose Authentication-Results are believed.
+    pub authserv: Option<&'a str>,
+}
+
+/// Everything found out about one message.
+pub struct Examined {
+    /// The header block as it travelled.
+    pub outer: Mail,
+    /// The protected header block, where there is one.
+    pub protected: Option<Mail>,
+    /// The entity to read content from: decrypted, or the signed part, or the whole clear message.
+    /// `None` when nothing could be opened.
+    pub entity: Option<Plaintext>,
+    pub decision: Decision,
+    /// The good signature, also for [`intake::Action::Drop`] and held messages.
+    pub signature: Option<GoodSignature>,
+    pub encrypted: bool,
+    /// Known by these bytes when it comes again without a good signature.
+    pub bytes_hash: [u8; 32],
+}
+
+impl Examined {
+    /// The header block that is believed: protected where there is one.
+    pub fn headers(&self) -> &Mail {
+        self.protected.as_ref().unwrap_or(&self.outer)
+    }
+}
+
+/// Finds the certificates that verification asks for.
+struct Pinned<'a> {
+    tools: &'a Tools<'a>,
+    /// Pinned certificates with what the message itself brought of the same fingerprint.
+    renewed: &'a [Certificate],
+}
+
+impl Certificates for Pinned<'_> {
+    fn find(&self, handle: &str) -> Vec<Certificate> {
+        let own = self.tools.key.certificate();
+        let renewed = self.renewed.iter().filter(|certificate| certificate.handles().iter().any(|h| h == handle));
+        let mut found: Vec<Certificate> = renewed.cloned().collect();
+        for (_, pinned) in self.tools.registry.people_by_handle(handle) {
+            if !found.iter().any(|newer| newer.fingerprint() == pinned.fingerprint()) {
+                found.push(pinned);
+            }
+        }
+        if own.handles().iter().any(|h| h == handle) {
+            found.push(own.clone());
+        }
+        found
+    }
+}
+
+/// One opened layer: what could be read, and what its signature says.
+struct Layer {
+    structure: Structure,
+    decryption: Decryption,
+    entity: Option<Plaintext>,
+    check: SignatureCheck,
+    ciphertext: Option<Vec<u8>>,
+}
+
+/// Examines one message as it was fetched.
+///
+/// # Errors
+/// [`MimeError`] when the message passes a limit: then nothing about it is believed.
+pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Result<Examined, MimeError> {
+    let outer = Mail::parse(raw, tools.limits)?;
+    let mut layer = open_layers(raw, first_seen, tools, &[])?;
+    let renewed = renewed_certificates(&layer, tools);
+    if !renewed.is_empty() {
+        layer = open_layers(raw, first_seen, tools, &renewed)?;
+    }
+    let protected = match (&layer.entity, layer.structure) {
+        (Some(entity), Structure::Whole) if layer.ciphertext.is_some() || is_good(&layer.check) => {
+            mime::protected(entity.as_bytes(), tools.limits)?
+        }
+        _ => None,
+    };
+    let encrypted = layer.ciphertext.is_some();
+    let bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
+    let from = from_fact(&outer, protected.as_ref(), tools.registry);
+    let (signature, own_signature) = signature_fact(&layer.check, tools);
+    let own_id = matches!(from, From::Practice)
+        && outer.message_id.as_deref().is_some_and(|id| tools.registry.is_own_message_id(id));
+    let facts = Facts {
+        structure: layer.structure,
+        decryption: layer.decryption,
+        same_bytes: !is_good(&layer.check) && tools.registry.has_seen_bytes(&bytes_hash),
+        signature,
+        from,
+        automatic: outer.automatic,
+        list: outer.list,
+        own: own_signature || own_id,
+        dmarc_fail: dmarc_failed(&outer, tools.authserv),
+    };
+    let decision = intake::decide(&facts, tools.policy);
+    let signature = match layer.check {
+        SignatureCheck::Good(good) => Some(good),
+        _ => None,
+    };
+    Ok(Examined { outer, protected, entity: layer.entity, decision, signature, encrypted, bytes_hash })
+}
+
+/// Pinned certificates with what is attached of the same fingerprint, where the signature fails for want
+/// of it: somebody who prolonged an expired key, or got a new signing subkey, could never say so otherwise.
+/// Nothing is believed but what the pinned primary key itself certified.
+fn renewed_certificates(layer: &Layer, tools: &Tools<'_>) -> Vec<Certificate> {
+    let wanting = match &layer.check {
+        SignatureCheck::Bad { reason } => is_about_the_key(*reason),
+        SignatureCheck::Unknown { .. } => true,
+        SignatureCheck::None | SignatureCheck::Good(_) => false,
+    };
+    let Some(entity) = layer.entity.as_ref().filter(|_| wanting && layer.structure == Structure::Whole) else {
+        return Vec::new();
+    };
+    let Ok(content) = mime::content(entity.as_bytes(), tools.limits) else { return Vec::new() };
+    let keys = content.attachments.iter().filter(|attachment| attachment.class == AttachmentClass::Key);
+    let mut renewed = Vec::new();
+    for offered in keys.take(OFFERED_KEYS).filter_map(|key| Certificate::from_bytes(&key.bytes).ok()) {
+        for (person, pinned) in tools.registry.people_by_handle(&offered.fingerprint()) {
+            // A therapist's certificate is the operator's to change.
+            if matches!(person, Person::Client(_))
+                && let Ok(merged) = pinned.merge(&offered)
+                && merged != pinned
+            {
+                renewed.push(merged);
+            }
+        }
+    }
+    renewed
+}
+
+fn open_layers(
+    raw: &[u8],
+    first_seen: DateTime<Utc>,
+    tools: &Tools<'_>,
+    renewed: &[Certificate],
+) -> Result<Layer, MimeError> {
+    let pinned = Pinned { tools, renewed };
+    let clear = |structure, check, entity: Vec<u8>| Layer {
+        structure,
+        decryption: Decryption::NotEncrypted,
+        entity: Some(Plaintext::new(entity)),
+        check,
+        ciphertext: None,
+    };
+    Ok(match mime::envelope(raw, tools.limits)? {
+        Envelope::Clear { .. } => clear(Structure::Whole, SignatureCheck::None, raw.to_vec()),
+        Envelope::Mixed => clear(Structure::Mixed, SignatureCheck::None, raw.to_vec()),
+        Envelope::Signed { signed, signature } => {
+            let check = pgp::verify_detached(&signed, &signature, &pinned, first_seen, &limits(tools));
+            clear(Structure::Whole, check, signed)
+        }
+        Envelope::InlineSigned { block, charset } => {
+            match pgp::verify_cleartext(&block, &pinned, first_seen, &limits(tools)) {
+                Ok(opened) => {
+                    let entity = mime::inline_entity(opened.plaintext.as_bytes(), charset.as_deref());
+                    clear(Structure::Whole, opened.signature, entity)
+                }
+                Err(_) => {
+                    clear(Structure::Whole, SignatureCheck::Bad { reason: BadSignature::DoesNotVerify }, raw.to_vec())
+                }
+            }
+        }
+        Envelope::Encrypted { ciphertext, .. } => open_encrypted(ciphertext, None, first_seen, tools, &pinned)?,
+        Envelope::InlineEncrypted { block, charset } => {
+            open_encrypted(block, Some(charset), first_seen, tools, &pinned)?
+        }
+    })
+}
+
+fn limits(tools: &Tools<'_>) -> pgp::Limits {
+    pgp::Limits { plaintext: tools.limits.decompressed, ..pgp::Limits::default() }
+}
+
+/// Decrypts, and where the encrypted entity is itself signed (RFC 3156 section 6.1), verifies that.
+fn open_encrypted(
+    ciphertext: Vec<u8>,
+    inline: Option<Option<String>>,
+    first_seen: DateTime<Utc>,
+    tools: &Tools<'_>,
+    pinned: &Pinned<'_>,
+) -> Result<Layer, MimeError> {
+    let failed = |decryption, ciphertext| Layer {
+        structure: Structure::Whole,
+        decryption,
+        entity: None,
+        check: SignatureCheck::None,
+        ciphertext: Some(ciphertext),
+    };
+    let opened = match pgp::open(&ciphertext, &[tools.key], pinned, first_seen, &limits(tools)) {
+        Ok(opened) => opened,
+        Err(OpenError::NotForUs) => return Ok(failed(Decryption::NotForUs, ciphertext)),
+        Err(OpenError::Integrity) => return Ok(failed(Decryption::IntegrityFailed, ciphertext)),
+        Err(OpenError::TooLarge) => return Err(MimeError::UnpacksTooLarge { limit: tools.limits.decompressed }),
+        Err(_) => return Ok(failed(Decryption::Unreadable, ciphertext)),
+    };
+    let whole = |entity, check, structure| Layer {
+        structure,
+        decryption: Decryption::Done,
+        entity: Some(entity),
+        check,
+        ciphertext: Some(ciphertext.clone()),
+    };
+    if let Some(charset) = inline {
+        let entity = Plaintext::new(mime::inline_entity(opened.plaintext.as_bytes(), charset.as_deref()));
+        return Ok(whole(entity, opened.signature, Structure::Whole));
+    }
+    Ok(match mime::envelope(opened.plaintext.as_bytes(), tools.limits)? {
+        Envelope::Clear { .. } => whole(opened.plaintext, opened.signature, Structure::Whole),
+        Envelope::Signed { signed, signature } if matches!(opened.signature, SignatureCheck::None) => {
+            let check = pgp::verify_detached(&signed, &signature, pinned, first_seen, &limits(tools));
+            whole(Plaintext::new(signed), check, Structure::Whole)
+        }
+        // All of it stands under one good signature: whatever is inside is content, and stays unopened.
+        _ if is_good(&opened.signature) => whole(opened.plaintext, opened.signature, Structure::Whole),
+        // A second encryption, a block beside text, a signature beside clear parts: not one envelope.
+        _ => whole(opened.plaintext, opened.signature, Structure::Mixed),
+    })
+}
+
+fn is_good(check: &SignatureCheck) -> bool {
+    matches!(check, SignatureCheck::Good(_))
+}
+
+/// Whether a bad signature is the key's fault and not the data's.
+fn is_about_the_key(reason: BadSignature) -> bool {
+    matches!(
+        reason,
+        BadSignature::Expired
+            | BadSignature::Revoked
+            | BadSignature::TooWeak
+            | BadSignature::NotValidThen
+            | BadSignature::NotForSigning
+    )
+}
+
+fn from_fact(outer: &Mail, protected: Option<&Mail>, registry: &dyn Registry) -> From {
+    let registered = |addresses: &[Address]| {
+        addresses.iter().filter_map(|address| registry.person_by_address(address)).collect::<Vec<_>>()
+    };
+    // Two outer From fields are a spoof even where a protected one would settle it.
+    if let FromField::Ambiguous { candidates } = &outer.from {
+        return From::Ambiguous(registered(candidates));
+    }
+    let believed = match protected.map(|mail| &mail.from) {
+        Some(from @ (FromField::One { .. } | FromField::Ambiguous { .. })) => from,
+        _ => &outer.from,
+    };
+    match believed {
+        FromField::Missing => From::Ambiguous(Vec::new()),
+        FromField::Ambiguous { candidates } => From::Ambiguous(registered(candidates)),
+        FromField::One { address, .. } if address == registry.practice_address() => From::Practice,
+        FromField::One { address, .. } => registry.person_by_address(address).map_or(From::Stranger, From::Known),
+    }
+}
+
+/// The signature as a fact, and whether it is the practice's own.
+fn signature_fact(check: &SignatureCheck, tools: &Tools<'_>) -> (Signature, bool) {
+    let own = tools.key.certificate().fingerprint();
+    match check {
+        SignatureCheck::None => (Signature::None, false),
+        SignatureCheck::Unknown { .. } => (Signature::Unknown, false),
+        SignatureCheck::Bad { reason } if is_about_the_key(*reason) => (Signature::BadKey, false),
+        SignatureCheck::Bad { .. } => (Signature::Bad, false),
+        SignatureCheck::Good(good) if good.fingerprint == own => (Signature::Unknown, true),
+        SignatureCheck::Good(good) => {
+            let owner = tools
+                .registry
+                .people_by_handle(&good.fingerprint)
+                .into_iter()
+                .find(|(_, certificate)| certificate.fingerprint() == good.fingerprint)
+                .map(|(person, _)| person);
+            let intended = if good.intended.is_empty() {
+                Intended::Unsaid
+            } else if good.intended.contains(&own) {
+                Intended::Us
+            } else {
+                Intended::Others
+            };
+            let seen_before = tools.registry.has_seen_signature(&good.fingerprint, &good.digest);
+            match owner {
+                Some(owner) => (Signature::Good { owner, intended, seen_before }, false),
+                None => (Signature::Unknown, false),
+            }
+        }
+    }
+}
+
+/// Reads the topmost Authentication-Results of the one server that is believed (RFC 8601).
+fn dmarc_failed(outer: &Mail, authserv: Option<&str>) -> bool {
+    let Some(authserv) = authserv else { return false };
+    outer
+        .authentication_results
+        .iter()
+        .find(|value| {
+            let id = value.split([';', ' ', '\t']).find(|word| !word.is_empty()).unwrap_or_default();
+            id.eq_ignore_ascii_case(authserv)
+        })
+        .is_some_and(|value| {
+            value.split(';').any(|result| result.trim_start().to_ascii_lowercase().starts_with("dmarc=fail"))
+        })
+}
+
+/// What a message without a good signature is known by when it is delivered twice: the sender with
+/// the ciphertext, or the writer's own headers with the body. Never the Message-ID alone, which
+/// anybody can copy to suppress a letter; never the trace headers, which differ by delivery.
+fn bytes_hash(raw: &[u8], outer: &Mail, ciphertext: Option<&[u8]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    match &outer.from {
+        FromField::One { address, .. } => field(address.canonical().as_bytes()),
+        FromField::Missing => field(b""),
+        FromField::Ambiguous { candidates } => {
+            for candidate in candidates {
+                field(candidate.canonical().as_bytes());
+            }
+        }
+    }
+    match ciphertext {
+        Some(ciphertext) => field(ciphertext),
+        None => {
+            field(outer.message_id.as_deref().unwrap_or_default().as_bytes());
+            field(outer.subject.as_bytes());
+            field(&outer.date.map_or(0, |date| date.timestamp()).to_be_bytes());
+            let body = raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+            field(&raw[body..]);
+        }
+    }
+    hash.finalize().into()
+}

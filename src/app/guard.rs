@@ -1,0 +1,77 @@
+//! The last thing before DATA: a look at the bytes themselves (SPEC section 13). It fails closed.
+
+use crate::letters::Name;
+use crate::mime;
+use crate::model::{Address, Kind};
+
+/// Why a mail is not handed over. It is never sent in another way instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GuardError {
+    #[error("the mail is for somebody else than the registered recipient")]
+    Recipient,
+    #[error("the mail is in clear, and its kind must never be")]
+    InClear,
+    #[error("the mail's outer headers show more than is allowed")]
+    Headers,
+}
+
+/// Kinds that may leave in clear (SPEC section 6); what they may say is checked with the letters.
+pub const fn may_be_clear(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Acknowledgement
+            | Kind::AboutKeys
+            | Kind::Undecryptable
+            | Kind::TooLarge
+            | Kind::KeyExpiry
+            | Kind::Stranger
+            | Kind::HealthAlarm
+    )
+}
+
+/// Judges the bytes of one mail against what is registered.
+///
+/// # Errors
+/// [`GuardError`]: the mail must not leave.
+pub fn check(kind: Kind, bytes: &[u8], registered: &Address) -> Result<(), GuardError> {
+    let header = mime::Mail::parse_header(bytes, &mime::Limits::default()).map_err(|_| GuardError::Headers)?;
+    let only_them = header.recipients().count() == 1 && header.to.first() == Some(registered);
+    if !only_them {
+        return Err(GuardError::Recipient);
+    }
+    mime::outer_headers_allowed(bytes).map_err(|_| GuardError::Headers)?;
+    if !mime::is_multipart_encrypted(bytes) && !may_be_clear(kind) {
+        return Err(GuardError::InClear);
+    }
+    Ok(())
+}
+
+/// The clear letter of a kind, where it has one.
+pub const fn clear_letter(kind: Kind) -> Option<Name> {
+    match kind {
+        Kind::Acknowledgement => Some(Name::AcknowledgementClear),
+        Kind::AboutKeys => Some(Name::AboutKeysClear),
+        Kind::Undecryptable => Some(Name::Undecryptable),
+        Kind::TooLarge => Some(Name::TooLarge),
+        Kind::KeyExpiry => Some(Name::KeyExpiry),
+        Kind::Stranger => Some(Name::Stranger),
+        Kind::HealthAlarm => Some(Name::HealthAlarm),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// THREATS 11: every kind of outgoing mail is decided about by name.
+    #[test]
+    fn a_kind_may_be_clear_exactly_when_it_has_a_clear_letter() {
+        for &kind in Kind::ALL {
+            assert_eq!(may_be_clear(kind), clear_letter(kind).is_some(), "{kind}");
+            if let Some(name) = clear_letter(kind) {
+                assert!(name.is_clear() || kind == Kind::HealthAlarm, "{kind}");
+            }
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! The commit half of intake: everything a message brings about, in one transaction.
+//!
+//! The commit of that transaction is the moment a letter is *filed*; only afterwards is the original
+//! touched (`app/watch`).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::AppError;
+use super::context::{Context, Therapist};
+use super::health;
+use super::post::{self, Post, Problem, Recipe};
+use super::prepare::{Arrived, Disposition, Origin, Prepared, Sealed};
+use super::reply;
+use super::therapist;
+use crate::domain::intake::{Action, Dropped, Refusal};
+use crate::domain::rhythm::{OnLetter, Slot, next_digest, on_letter};
+use crate::letters::{self, Letter, RefusalReason};
+use crate::model::{
+    Address, ClientId, Direction, Filing, Forwarding, Kind, Mark, MessageState, StrangersPolicy, TurnRow, Verdict,
+};
+use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
+
+/// What became of one message; the words of `run --once`'s counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Filed,
+    Held,
+    Obeyed,
+    Refused,
+    Requested,
+    Dropped,
+    SetAside,
+    /// Left where it is, on purpose.
+    Left,
+    /// It can't be filed now; nobody is to blame, and no try is counted.
+    Blocked,
+}
+
+/// Acknowledgements a client a day, whatever opens turns (THREATS 20).
+const ACKNOWLEDGEMENTS_A_DAY: u64 = 3;
+/// A stranger is asked and answered once in this time; requests are erased after it.
+pub const REQUEST_DAYS: i64 = 90;
+/// How often a sender of unsigned mail is told how to sign.
+const ABOUT_KEYS_EVERY: TimeDelta = TimeDelta::days(30);
+
+/// Applies one prepared message within `tx`.
+///
+/// # Errors
+/// [`AppError`]: the transaction is to be dropped.
+pub async fn apply(
+    ctx: &Context,
+    tx: &mut Tx,
+    arrived: &Arrived,
+    prepared: &Prepared,
+    now: DateTime<Utc>,
+) -> Result<Outcome, AppError> {
+    let (outcome, disposal) = match prepared {
+        Prepared::Sealed(sealed) => apply_sealed(ctx, tx, arrived, sealed, now).await?,
+        Prepared::Obey(mail) => match therapist::obey(ctx, tx, mail, now).await? {
+            therapist::Obeyed::Done => (Outcome::Obeyed, Some(Disposal::Remove)),
+            therapist::Obeyed::Refused => (Outcome::Refused, Some(Disposal::Remove)),
+            therapist::Obeyed::Replayed => (Outcome::Dropped, Some(Disposal::Remove)),
+            therapist::Obeyed::TooMany => (Outcome::SetAside, Some(Disposal::Attention)),
+        },
+        Prepared::Refuse { therapist, why, examined } => {
+            if !tx.remember_bytes(&examined.bytes_hash, None, now).await? {
+                (Outcome::Dropped, Some(Disposal::Remove))
+            } else if refuse(ctx, tx, therapist, *why, now).await? {
+                (Outcome::Refused, Some(Disposal::Attention))
+            } else {
+                (Outcome::SetAside, Some(Disposal::Attention))
+            }
+        }
+        Prepared::OverLimit { client, therapist, .. } => {
+            over_limit(ctx, tx, client.as_deref(), therapist.as_deref(), now).await?;
+            (Outcome::SetAside, Some(Disposal::Attention))
+        }
+        Prepared::Blocked { therapist, client, letter, arrived: at, due, origin } => {
+            blocked(ctx, tx, therapist, client.as_deref(), *letter, *at, *due, origin, now).await?;
+            (Outcome::Blocked, None)
+        }
+        Prepared::Tampered { error } => {
+            if let StoreError::Tampered { code } = error {
+                health::alarm_record(ctx, tx, code, now).await?;
+            }
+            (Outcome::Blocked, None)
+        }
+        Prepared::Aside { decision, bytes_hash, stranger } => {
+            let Some(disposal) = aside(ctx, tx, &decision.action, bytes_hash, stranger.as_ref(), now).await? else {
+                return Ok(Outcome::Left);
+            };
+            let dropped = matches!(decision.action, Action::Drop(_));
+            (if dropped { Outcome::Dropped } else { Outcome::SetAside }, Some(disposal))
+        }
+        Prepared::Left => {
+            tx.count_up("junk").await?;
+            (Outcome::Left, None)
+        }
+    };
+    if let Some(action) = disposal {
+        dispose(ctx, tx, arrived, prepared, outcome, action, now).await?;
+    }
+    Ok(outcome)
+}
+
+/// Notes what is to be done with the original after the commit.
+async fn dispose(
+    ctx: &Context,
+    tx: &mut Tx,
+    arrived: &Arrived,
+    prepared: &Prepared,
+    outcome: Outcome,
+    mut action: Disposal,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let kept = ctx.config.imap.filing == Filing::Keep;
+    if action == Disposal::Remove && kept {
+        action = Disposal::Done;
+    }
+    let message = match (prepared, outcome) {
+        (Prepared::Sealed(sealed), Outcome::Filed | Outcome::Held | Outcome::Requested) => Some(sealed.row),
+        _ => None,
+    };
+    let copy_needed = outcome == Outcome::Filed && ctx.config.imap.filing == Filing::Folders;
+    if copy_needed && let Some(row) = message {
+        tx.add_copy(row, now).await?;
+    }
+    let original = Original {
+        folder: arrived.folder.clone(),
+        uidvalidity: arrived.uidvalidity,
+        uid: arrived.uid,
+        message,
+        action,
+        copy_needed,
+        at: now,
+    };
+    tx.add_original(&original).await?;
+    if arrived.tried {
+        tx.clear_tries(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
+    }
+    Ok(())
+}
+
+async fn apply_sealed(
+    ctx: &Context,
+    tx: &mut Tx,
+    arrived: &Arrived,
+    sealed: &Sealed,
+    now: DateTime<Utc>,
+) -> Result<(Outcome, Option<Disposal>), AppError> {
+    let code = sealed.client.as_ref().map(|client| &client.code);
+    let fresh = match (&sealed.signature, sealed.disposition) {
+        (Some((signer, digest, _)), Disposition::File { .. }) => {
+            tx.remember_signature(signer, digest, Some(sealed.row), now).await?
+        }
+        _ => tx.remember_bytes(&sealed.bytes_hash, Some(sealed.row), now).await?,
+    };
+    if !fresh {
+        tx.journal(now, "dropped", code, json!({ "why": "replayed" })).await?;
+        return Ok((Outcome::Dropped, Some(Disposal::Remove)));
+    }
+    match sealed.disposition {
+        Disposition::Request => request(ctx, tx, arrived, sealed, now).await,
+        Disposition::Hold => hold(ctx, tx, sealed, now).await,
+        Disposition::File { opens_turn } => {
+            file(ctx, tx, sealed, opens_turn, now).await?;
+            Ok((Outcome::Filed, Some(Disposal::Remove)))
+        }
+    }
+}
+
+fn message(sealed: &Sealed, kind: Kind, state: MessageState) -> Message {
+    Message {
+        client: sealed.client.as_ref().map(|client| client.id),
+        therapist: Some(sealed.therapist.id().clone()),
+        verdict: Some(sealed.verdict),
+        marks: sealed.marks.clone(),
+        seen_at: sealed.at,
+        slot: sealed.due.map(|slot| slot.at),
+        message_id: Some(sealed.message_id.clone()),
+        origin_id: sealed.origin.message_id.clone(),
+        sender: sealed.sender.clone(),
+        subject: Some(sealed.origin.subject.clone()),
+        request_code: sealed.request_code.clone(),
+        signed_at: sealed.signature.as_ref().map(|(_, _, at)| *at),
+        bytes: sealed.bytes as u64,
+        words: sealed.words as u64,
+        attachments: u32::try_from(sealed.attachments).unwrap_or(u32::MAX),
+        ..Message::new(sealed.row, Direction::In, kind, state, sealed.arrived)
+    }
+}
+
+async fn file(
+    ctx: &Context,
+    tx: &mut Tx,
+    sealed: &Sealed,
+    opens_turn: bool,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let Some(client) = &sealed.client else { return Ok(()) };
+    let turn = match (opens_turn && client.state.in_treatment(), sealed.due) {
+        (true, Some(due)) => {
+            join_turn(ctx, tx, client, sealed.arrived, due, &sealed.origin, !sealed.automatic, now).await?
+        }
+        _ => None,
+    };
+    let kind = if sealed.automatic { Kind::Automatic } else { Kind::Letter };
+    let row = Message { turn, ..message(sealed, kind, MessageState::Filed) };
+    tx.insert_message(&row).await?;
+    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    forward(ctx, tx, &sealed.therapist, &row, now).await?;
+    if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && !sealed.automatic {
+        about_keys(ctx, tx, client, &sealed.origin, now).await?;
+    }
+    if let Some(certificate) = &sealed.renewed {
+        tx.set_client_certificate(client.id, Some(certificate)).await?;
+        reply::wake(tx, client, now).await?;
+        tx.journal(now, "key-renewed", Some(&client.code), json!({ "fingerprint": certificate.fingerprint })).await?;
+    }
+    let detail = json!({ "verdict": sealed.verdict, "marks": sealed.marks, "bytes": sealed.bytes });
+    tx.journal(now, "filed", Some(&client.code), detail).await?;
+    Ok(())
+}
+
+/// The letter's place in the client's turn, with the turn's one acknowledgement.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+pub async fn join_turn(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    arrived: DateTime<Utc>,
+    due: Slot,
+    origin: &Origin,
+    may_acknowledge: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<TurnRow>, AppError> {
+    let current = tx.current_turn(client.id).await?;
+    match (on_letter(current.is_some(), due), current) {
+        (OnLetter::Join, Some(turn)) => Ok(Some(turn.id)),
+        (OnLetter::Open { due, acknowledge }, _) => {
+            let turn = tx.open_turn(client.id, arrived, Some(due.at)).await?;
+            if acknowledge && may_acknowledge {
+                self::acknowledge(ctx, tx, client, turn, arrived, due, origin, now).await?;
+            }
+            Ok(Some(turn))
+        }
+        (OnLetter::Join, None) => Ok(None),
+    }
+}
+
+/// The turn's one acknowledgement, under the day's ceiling.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+pub async fn acknowledge(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    turn: TurnRow,
+    arrived: DateTime<Utc>,
+    due: Slot,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let day_ago = now - TimeDelta::days(1);
+    if tx.count_outbox(Kind::Acknowledgement, Some(client.id), day_ago).await? >= ACKNOWLEDGEMENTS_A_DAY {
+        return Ok(());
+    }
+    let recipe = Recipe::Acknowledgement { arrived, expected: Some(due.at), origin: origin.message_id.clone() };
+    Post::to_client(Kind::Acknowledgement, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+    tx.acknowledge_turn(turn).await?;
+    Ok(())
+}
+
+/// Passes a filed message on: at once, or with the next digest.
+pub async fn forward(
+    ctx: &Context,
+    tx: &mut Tx,
+    therapist: &Therapist,
+    message: &Message,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let not_before = match therapist.settings.forward {
+        Forwarding::Each => now,
+        // Just behind the digest that announces it.
+        Forwarding::Daily => {
+            let digest = next_digest(&therapist.digest, now).map(|slot| slot.at);
+            // A letter that is due before the next digest can't wait for it.
+            match digest.filter(|at| message.slot.is_none_or(|due| *at < due)) {
+                Some(at) => at + TimeDelta::milliseconds(1),
+                None => now,
+            }
+        }
+    };
+    let mut post = Post::to_therapist(Kind::Forward, therapist.id(), message.client, not_before);
+    post.message = Some(message.id);
+    post.mail_id = message.message_id.clone();
+    post.enqueue(ctx, tx, &Recipe::Forward, now).await?;
+    Ok(())
+}
+
+/// Passes a released message on at once.
+pub async fn forward_now(
+    ctx: &Context,
+    tx: &mut Tx,
+    therapist: &Therapist,
+    message: &Message,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let mut post = Post::to_therapist(Kind::Forward, therapist.id(), message.client, now);
+    post.message = Some(message.id);
+    post.mail_id = message.message_id.clone();
+    post.enqueue(ctx, tx, &Recipe::Forward, now).await?;
+    if ctx.config.imap.filing == Filing::Folders {
+        tx.add_copy(message.id, now).await?;
+    }
+    Ok(())
+}
+
+/// Once in 30 days, and only to somebody whose key is known.
+async fn about_keys(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let told = client.about_keys_at.is_some_and(|at| now - at < ABOUT_KEYS_EVERY);
+    if client.certificate.is_none() || told {
+        return Ok(());
+    }
+    let recipe = Recipe::AboutKeys { origin: origin.message_id.clone() };
+    Post::to_client(Kind::AboutKeys, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+    tx.set_about_keys_at(client.id, Some(now)).await?;
+    Ok(())
+}
+
+async fn hold(
+    ctx: &Context,
+    tx: &mut Tx,
+    sealed: &Sealed,
+    now: DateTime<Utc>,
+) -> Result<(Outcome, Option<Disposal>), AppError> {
+    let Some(client) = &sealed.client else { return Ok((Outcome::SetAside, Some(Disposal::Attention))) };
+    let day_ago = now - TimeDelta::days(1);
+    if tx.count_held(client.id, day_ago).await? >= u64::from(ctx.config.intake.limits.held_a_day) {
+        tx.count_up(&held_beyond_key(client, now)).await?;
+        tx.journal(now, "held-beyond-ceiling", Some(&client.code), json!({ "verdict": sealed.verdict })).await?;
+        return Ok((Outcome::SetAside, Some(Disposal::Attention)));
+    }
+    let number = tx.next_held_no().await?;
+    let row = Message { held_no: Some(number), ..message(sealed, Kind::Letter, MessageState::Held) };
+    tx.insert_message(&row).await?;
+    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    if tx.count_outbox(Kind::HeldNotice, Some(client.id), day_ago).await? == 0 {
+        let mut post = Post::to_therapist(Kind::HeldNotice, sealed.therapist.id(), Some(client.id), now);
+        post.message = Some(sealed.row);
+        post.enqueue(ctx, tx, &Recipe::HeldNotice, now).await?;
+    }
+    if sealed.verdict == Verdict::Undecryptable
+        && !sealed.automatic
+        && tx.count_outbox(Kind::Undecryptable, Some(client.id), day_ago).await? == 0
+    {
+        let recipe = Recipe::Undecryptable { origin: sealed.origin.message_id.clone() };
+        Post::to_client(Kind::Undecryptable, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+    }
+    if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && !sealed.automatic {
+        about_keys(ctx, tx, client, &sealed.origin, now).await?;
+    }
+    let detail = json!({ "verdict": sealed.verdict, "marks": sealed.marks, "number": format!("H{number}") });
+    tx.journal(now, "held", Some(&client.code), detail).await?;
+    Ok((Outcome::Held, Some(Disposal::Remove)))
+}
+
+/// The counter of held mail beyond the ceiling, by the day.
+pub fn held_beyond_key(client: &Client, now: DateTime<Utc>) -> String {
+    format!("held-beyond:{}:{}", client.code, now.date_naive())
+}
+
+/// A stranger's first letter is a request; later ones are kept among the others.
+async fn request(
+    ctx: &Context,
+    tx: &mut Tx,
+    arrived: &Arrived,
+    sealed: &Sealed,
+    now: DateTime<Utc>,
+) -> Result<(Outcome, Option<Disposal>), AppError> {
+    let Some(sender) = &sealed.sender else { return Ok((Outcome::SetAside, Some(Disposal::Others))) };
+    if tx.count_from(sender, now - TimeDelta::days(REQUEST_DAYS)).await? > 0 {
+        tx.journal(now, "others", None, json!({ "why": "a stranger's further letter" })).await?;
+        return Ok((Outcome::SetAside, Some(Disposal::Others)));
+    }
+    let row = message(sealed, Kind::Request, MessageState::Filed);
+    tx.insert_message(&row).await?;
+    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    if tx.count_for_therapist(Kind::Request, sealed.therapist.id(), now - TimeDelta::days(1)).await? < 10 {
+        request_forward(ctx, tx, sealed, &row, now).await?;
+    }
+    answer_stranger(ctx, tx, sender, sealed.origin.message_id.clone(), now).await?;
+    let detail = json!({ "number": sealed.request_code, "verdict": sealed.verdict, "junk": arrived.junk });
+    tx.journal(now, "requested", None, detail).await?;
+    Ok((Outcome::Requested, Some(Disposal::Remove)))
+}
+
+/// With the digest that lists it, ten a day.
+async fn request_forward(
+    ctx: &Context,
+    tx: &mut Tx,
+    sealed: &Sealed,
+    row: &Message,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let slot = next_digest(&sealed.therapist.digest, now).map_or(now, |slot| slot.at + TimeDelta::milliseconds(2));
+    let mut post = Post::to_therapist(Kind::Request, sealed.therapist.id(), None, slot);
+    post.message = Some(row.id);
+    post.mail_id = row.message_id.clone();
+    post.enqueue(ctx, tx, &Recipe::Forward, now).await?;
+    Ok(())
+}
+
+/// One neutral answer a day to a stranger, under a ceiling for all of them.
+async fn answer_stranger(
+    ctx: &Context,
+    tx: &mut Tx,
+    to: &Address,
+    origin: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    if ctx.config.intake.strangers == StrangersPolicy::Silent {
+        return Ok(());
+    }
+    let hour_ago = now - TimeDelta::hours(1);
+    if tx.count_outbox(Kind::Stranger, None, hour_ago).await? >= u64::from(ctx.config.intake.limits.strangers_an_hour) {
+        return Ok(());
+    }
+    let hash = ctx.store.vault().address(to);
+    let key = format!("stranger:{}", data_encoding::HEXLOWER.encode(&hash));
+    if !tx.notice_since(&key, now, now - TimeDelta::days(1)).await? {
+        return Ok(());
+    }
+    let mut post = Post::to_client(Kind::Stranger, ClientId(0), now);
+    post.client = None;
+    post.recipient = Some(to.clone());
+    post.enqueue(ctx, tx, &Recipe::Stranger { origin }, now).await?;
+    Ok(())
+}
+
+async fn aside(
+    ctx: &Context,
+    tx: &mut Tx,
+    action: &Action,
+    bytes_hash: &[u8; 32],
+    stranger: Option<&Address>,
+    now: DateTime<Utc>,
+) -> Result<Option<Disposal>, AppError> {
+    Ok(Some(match action {
+        Action::Drop(why) => {
+            let why = match why {
+                Dropped::Replayed => "replayed",
+                Dropped::SameBytes => "same-bytes",
+                Dropped::Own => "own",
+            };
+            tx.journal(now, "dropped", None, json!({ "why": why })).await?;
+            Disposal::Remove
+        }
+        Action::Attention => {
+            tx.remember_bytes(bytes_hash, None, now).await?;
+            tx.journal(now, "attention", None, json!({ "why": "nobody can be named" })).await?;
+            health::alarm(ctx, tx, &Problem { count: Some(1), ..Problem::new("attention") }, now).await?;
+            Disposal::Attention
+        }
+        _ => {
+            if let Some(stranger) = stranger {
+                answer_stranger(ctx, tx, stranger, None, now).await?;
+            }
+            tx.count_up("others").await?;
+            tx.journal(now, "others", None, json!({})).await?;
+            Disposal::Others
+        }
+    }))
+}
+
+async fn refuse(
+    ctx: &Context,
+    tx: &mut Tx,
+    therapist: &Therapist,
+    why: Refusal,
+    now: DateTime<Utc>,
+) -> Result<bool, AppError> {
+    let reason = match why {
+        Refusal::Unsigned => RefusalReason::Unsigned,
+        Refusal::UnknownSigner => RefusalReason::UnknownSigner,
+        Refusal::WrongSigner => RefusalReason::WrongSigner,
+        Refusal::Bad | Refusal::Undecryptable => RefusalReason::Bad,
+        Refusal::Partial => RefusalReason::Partial,
+    };
+    send_refusal(ctx, tx, therapist, None, reason, None, now).await
+}
+
+/// Tells a therapist why nothing was done; `false` beyond the hour's ceiling.
+pub async fn send_refusal(
+    ctx: &Context,
+    tx: &mut Tx,
+    therapist: &Therapist,
+    client: Option<&Client>,
+    reason: RefusalReason,
+    in_reply_to: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<bool, AppError> {
+    let word = serde_json::to_value(&reason).ok().and_then(|v| v.get("kind").cloned()).unwrap_or_default();
+    let code = client.map(|client| &client.code);
+    tx.journal(now, "refused", code, json!({ "therapist": therapist.id().0, "why": word })).await?;
+    let hour_ago = now - TimeDelta::hours(1);
+    let sent = tx.count_for_therapist(Kind::Refusal, therapist.id(), hour_ago).await?;
+    if sent >= u64::from(ctx.config.intake.limits.refusals_an_hour) {
+        tx.count_up(&format!("refusals-beyond:{}", therapist.id())).await?;
+        return Ok(false);
+    }
+    let facts = letters::Refusal {
+        code: client.map(|client| client.code.clone()),
+        label: client.and_then(|client| client.label.clone()),
+        reason,
+    };
+    let letter = Letter::Refusal(facts);
+    post::to_therapist_sealed(ctx, tx, therapist, client, Kind::Refusal, &letter, now, in_reply_to).await?;
+    Ok(true)
+}
+
+async fn over_limit(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: Option<&Client>,
+    therapist: Option<&Therapist>,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    if let Some(therapist) = therapist {
+        let limit = ctx.config.intake.max_message;
+        send_refusal(ctx, tx, therapist, None, RefusalReason::TooLarge { limit }, None, now).await?;
+        return Ok(());
+    }
+    if let Some(client) = client {
+        let day_ago = now - TimeDelta::days(1);
+        if tx.count_outbox(Kind::TooLarge, Some(client.id), day_ago).await? == 0 {
+            let recipe = Recipe::TooLarge { origin: None };
+            Post::to_client(Kind::TooLarge, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+        }
+    }
+    tx.journal(now, "over-limit", client.map(|client| &client.code), json!({})).await?;
+    health::alarm(ctx, tx, &Problem { count: Some(1), ..Problem::new("attention") }, now).await
+}
+
+/// The therapist's certificate can't be used: the letter waits in the mailbox, the client is told that
+/// it arrived, operator and therapist are told why nothing moves.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+async fn blocked(
+    ctx: &Context,
+    tx: &mut Tx,
+    therapist: &Therapist,
+    client: Option<&Client>,
+    letter: bool,
+    arrived: DateTime<Utc>,
+    due: Option<Slot>,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    if let (true, Some(client), Some(due)) = (letter, client, due)
+        && client.state.in_treatment()
+        && tx.current_turn(client.id).await?.is_none()
+    {
+        join_turn(ctx, tx, client, arrived, due, origin, true, now).await?;
+    }
+    health::alarm(ctx, tx, &Problem::new("therapist-certificate"), now).await?;
+    health::tell_therapist_of_key(ctx, tx, therapist, now).await
+}
+
+/// Whether held mail may be passed on at all.
+pub fn releasable(message: &Message) -> bool {
+    message.verdict != Some(Verdict::Undecryptable) && !message.marks.contains(&Mark::IntegrityFailed)
+}

@@ -1,0 +1,57 @@
+//! The only place where things meet.
+
+pub mod compose;
+pub mod context;
+pub mod digest;
+pub mod examine;
+pub mod filing;
+pub mod guard;
+pub mod health;
+pub mod intake;
+pub mod orders;
+pub mod post;
+pub mod prepare;
+mod record;
+pub mod registry;
+pub mod reply;
+pub mod round_trip;
+pub mod send;
+pub mod settings;
+pub mod supervisor;
+pub mod therapist;
+pub mod tick;
+pub mod watch;
+pub mod write;
+
+use crate::model::TherapistId;
+use crate::net::NetError;
+use crate::store::StoreError;
+
+/// Why a piece of work couldn't be done. No message carries content, names or addresses.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("the database couldn't do it")]
+    Store(#[from] StoreError),
+    #[error("a mail couldn't be made")]
+    Mail(#[from] compose::MailError),
+    #[error("the mail server couldn't do it")]
+    Net(#[from] NetError),
+    #[error("a message couldn't be prepared")]
+    Prepare(#[from] prepare::PrepareError),
+    #[error("a secret couldn't be read")]
+    Secret(#[from] crate::config::SecretError),
+    #[error("therapist {therapist} is not in the configuration: add the `[[therapist]]` again")]
+    NoTherapist { therapist: TherapistId },
+    #[error("the file of `ca_file` can't be read; check its path and permissions")]
+    CaFile,
+    #[error("the submission server can't be reached; `cadre check` says why")]
+    SmtpUnreachable,
+    #[error("a task of the program ended unexpectedly; this is a fault of the program")]
+    Task,
+}
+
+impl From<tokio::task::JoinError> for AppError {
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::Task
+    }
+}

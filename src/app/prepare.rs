@@ -1,0 +1,490 @@
+//! The costly half of intake: open, decide, read, compose and seal. Runs on all cores, writes nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::compose::{self, Head, MailError};
+use super::context::{Context, Therapist};
+use super::examine::{Examined, Tools, examine};
+use super::registry::DbRegistry;
+use crate::domain::intake::{Action, Decision, Refusal};
+use crate::domain::rhythm::{Schedule, Slot, clamp_arrival};
+use crate::letters::{Forward, Letter};
+use crate::mime::{self, Attachment, AttachmentClass, Content, FromField, Mail, MimeError, OutPart};
+use crate::model::{Address, ClientId, Language, Mark, MessageRow, TherapistId, Verdict};
+use crate::pgp::Certificate;
+use crate::secret::Plaintext;
+use crate::store::{self, Client, StoreError};
+
+/// One message as it lies in the mailbox.
+pub struct Arrived {
+    pub folder: String,
+    pub uidvalidity: u32,
+    pub uid: u32,
+    pub internaldate: Option<DateTime<Utc>>,
+    pub raw: Plaintext,
+    /// When Cadre first saw it, also in an earlier try.
+    pub first_seen: DateTime<Utc>,
+    /// When the last completed scan of its folder began.
+    pub last_scan: Option<DateTime<Utc>>,
+    /// An earlier try was noted.
+    pub tried: bool,
+    /// Its share of the memory that fetched messages may take, given back when it is committed.
+    pub room: Option<Arc<OwnedSemaphorePermit>>,
+    /// From the junk folder: only registered people's mail is taken.
+    pub junk: bool,
+}
+
+/// Why a message couldn't be prepared. It stays where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    #[error("the database couldn't be asked")]
+    Store(#[from] StoreError),
+    #[error("the therapist's mail couldn't be made")]
+    Mail(#[from] MailError),
+    #[error("therapist {therapist} of a client is not in the configuration: add the `[[therapist]]` again")]
+    NoTherapist { therapist: TherapistId },
+    #[error("the mail server can't give the message, or gives it unreadably")]
+    Unfetchable,
+    #[error("reading the message panicked; this is a fault of the program")]
+    Panicked,
+}
+
+/// What is to be committed for one message.
+pub enum Prepared {
+    /// A letter, held mail or a request: sealed.
+    Sealed(Box<Sealed>),
+    /// A therapist's mail that may be obeyed.
+    Obey(Box<FromTherapist>),
+    Refuse {
+        therapist: Arc<Therapist>,
+        why: Refusal,
+        examined: Box<Examined>,
+    },
+    /// Over a limit: the original goes to Attention; the sender is told if registered.
+    OverLimit {
+        error: MimeError,
+        client: Option<Box<Client>>,
+        therapist: Option<Arc<Therapist>>,
+    },
+    /// The therapist's certificate can't be used: the original stays, no try is counted.
+    Blocked {
+        therapist: Arc<Therapist>,
+        client: Option<Box<Client>>,
+        letter: bool,
+        arrived: DateTime<Utc>,
+        due: Option<Slot>,
+        origin: Origin,
+    },
+    /// A client's record was changed by somebody else: that client stops.
+    Tampered {
+        error: StoreError,
+    },
+    Aside {
+        decision: Decision,
+        bytes_hash: [u8; 32],
+        stranger: Option<Address>,
+    },
+    /// In the junk folder and nobody's we know: left there.
+    Left,
+}
+
+/// What becomes of a sealed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// `opens_turn` is false for automatic mail and for mail without a word.
+    File {
+        opens_turn: bool,
+    },
+    Hold,
+    Request,
+}
+
+/// How the sender's mail is referred to in answers.
+#[derive(Clone)]
+pub struct Origin {
+    pub message_id: Option<String>,
+    pub subject: String,
+}
+
+/// A message that is sealed to the therapist and waits to be committed.
+pub struct Sealed {
+    pub row: MessageRow,
+    pub client: Option<Client>,
+    pub therapist: Arc<Therapist>,
+    pub verdict: Verdict,
+    pub marks: Vec<Mark>,
+    pub disposition: Disposition,
+    pub arrived: DateTime<Utc>,
+    pub at: DateTime<Utc>,
+    pub due: Option<Slot>,
+    /// Message-ID of the therapist's mail.
+    pub message_id: String,
+    pub origin: Origin,
+    pub sender: Option<Address>,
+    /// `N-3F…` of a request.
+    pub request_code: Option<String>,
+    pub ciphertext: Vec<u8>,
+    pub bytes: usize,
+    pub words: usize,
+    pub attachments: usize,
+    /// (fingerprint, digest, signed at)
+    pub signature: Option<(String, Vec<u8>, DateTime<Utc>)>,
+    pub bytes_hash: [u8; 32],
+    pub automatic: bool,
+    /// The client's own certificate, newer than the pinned one, out of verified mail.
+    pub renewed: Option<store::Certificate>,
+}
+
+/// A therapist's mail with what is needed to obey it.
+pub struct FromTherapist {
+    pub therapist: Arc<Therapist>,
+    pub examined: Examined,
+    pub content: Content,
+    pub at: DateTime<Utc>,
+    pub bytes: usize,
+}
+
+/// Prepares one message. CPU-bound: call it on a blocking thread.
+///
+/// # Errors
+/// [`PrepareError`]: the message stays where it is and is tried again.
+pub fn prepare(
+    ctx: &Context,
+    handle: &tokio::runtime::Handle,
+    arrived: &Arrived,
+    now: DateTime<Utc>,
+) -> Result<Prepared, PrepareError> {
+    let registry = DbRegistry::new(ctx, handle.clone())?;
+    let tools = Tools {
+        key: &ctx.key,
+        registry: &registry,
+        limits: &ctx.limits,
+        policy: ctx.config.intake.unsigned,
+        authserv: ctx.config.intake.authserv.as_deref(),
+    };
+    let examined = examine(arrived.raw.as_bytes(), arrived.first_seen, &tools);
+    let met = match registry.finish() {
+        Err(error @ StoreError::Tampered { .. }) => return Ok(Prepared::Tampered { error }),
+        met => met?,
+    };
+    let examined = match examined {
+        Ok(examined) => examined,
+        Err(error) => {
+            let header = Mail::parse_header(arrived.raw.as_bytes(), &ctx.limits).ok();
+            return Ok(over_limit(ctx, handle, arrived, header.as_ref(), error)?);
+        }
+    };
+    dispatch(ctx, arrived, examined, &met, now)
+}
+
+/// What to do about a message over a limit, of which at most the header block was read.
+///
+/// # Errors
+/// [`StoreError`] of the look-up.
+pub fn over_limit(
+    ctx: &Context,
+    handle: &tokio::runtime::Handle,
+    arrived: &Arrived,
+    header: Option<&Mail>,
+    error: MimeError,
+) -> Result<Prepared, StoreError> {
+    let address = header.filter(|mail| !mail.automatic && !mail.list).and_then(|mail| mail.from.one());
+    let therapist = address.and_then(|address| ctx.therapist_by_address(address)).cloned();
+    let client = match address {
+        Some(address) => match handle.block_on(async { ctx.store.read().await?.client_by_address(address).await }) {
+            Err(error @ StoreError::Tampered { .. }) => return Ok(Prepared::Tampered { error }),
+            found => found?,
+        },
+        None => None,
+    };
+    if arrived.junk && client.is_none() && therapist.is_none() {
+        return Ok(Prepared::Left);
+    }
+    Ok(Prepared::OverLimit { error, client: client.map(Box::new), therapist })
+}
+
+fn dispatch(
+    ctx: &Context,
+    arrived: &Arrived,
+    examined: Examined,
+    met: &HashMap<ClientId, Client>,
+    now: DateTime<Utc>,
+) -> Result<Prepared, PrepareError> {
+    let therapist_of = |id: &TherapistId| {
+        ctx.therapist(id).cloned().ok_or_else(|| PrepareError::NoTherapist { therapist: id.clone() })
+    };
+    let client_of = |id: ClientId| -> Result<Client, PrepareError> {
+        Ok(met.get(&id).cloned().ok_or(StoreError::Missing { table: "client", row: id.0 })?)
+    };
+    match examined.decision.action.clone() {
+        Action::File { client, letter } => {
+            let client = client_of(client)?;
+            let therapist = therapist_of(&client.therapist)?;
+            let disposition = Disposition::File { opens_turn: letter };
+            seal(ctx, arrived, examined, Some(client), therapist, disposition, now)
+        }
+        Action::Hold { client } => {
+            let client = client_of(client)?;
+            let therapist = therapist_of(&client.therapist)?;
+            seal(ctx, arrived, examined, Some(client), therapist, Disposition::Hold, now)
+        }
+        Action::Obey { therapist } => {
+            let therapist = therapist_of(&therapist)?;
+            let entity = examined.entity.as_ref().map_or(&[][..], Plaintext::as_bytes);
+            match mime::content(entity, &ctx.limits) {
+                Ok(content) => Ok(Prepared::Obey(Box::new(FromTherapist {
+                    therapist,
+                    examined,
+                    content,
+                    at: now,
+                    bytes: arrived.raw.len(),
+                }))),
+                Err(error) => Ok(Prepared::OverLimit { error, client: None, therapist: Some(therapist) }),
+            }
+        }
+        Action::Refuse { therapist, why } => {
+            Ok(Prepared::Refuse { therapist: therapist_of(&therapist)?, why, examined: Box::new(examined) })
+        }
+        Action::Request | Action::UnreadableStranger | Action::Others | Action::Attention if arrived.junk => {
+            Ok(Prepared::Left)
+        }
+        Action::Request => {
+            let therapist = therapist_of(&ctx.config.intake.requests)?;
+            seal(ctx, arrived, examined, None, therapist, Disposition::Request, now)
+        }
+        Action::UnreadableStranger => {
+            let stranger = examined.outer.from.one().cloned();
+            Ok(Prepared::Aside { bytes_hash: examined.bytes_hash, decision: examined.decision, stranger })
+        }
+        Action::Others | Action::Attention | Action::Drop(_) => {
+            Ok(Prepared::Aside { bytes_hash: examined.bytes_hash, decision: examined.decision, stranger: None })
+        }
+    }
+}
+
+/// Reads the content, composes the therapist's mail and seals it.
+fn seal(
+    ctx: &Context,
+    arrived: &Arrived,
+    examined: Examined,
+    client: Option<Client>,
+    therapist: Arc<Therapist>,
+    disposition: Disposition,
+    now: DateTime<Utc>,
+) -> Result<Prepared, PrepareError> {
+    // What failed its integrity check or couldn't be opened is kept as it came: ciphertext only.
+    let content = match &examined.entity {
+        Some(entity) => match mime::content(entity.as_bytes(), &ctx.limits) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                return Ok(Prepared::OverLimit { error, client: client.map(Box::new), therapist: None });
+            }
+        },
+        None => None,
+    };
+    let arrival = clamp_arrival(arrived.internaldate, arrived.last_scan, arrived.first_seen);
+    let schedule = client.as_ref().map(|client| ctx.schedule(&therapist, client));
+    let due = schedule.as_ref().and_then(|schedule: &Schedule| schedule.due(arrival, now));
+    let empty = content.as_ref().is_some_and(|content| content.words == 0 && content.attachments.is_empty());
+    // A verified letter that a list passed on is a letter; what the rules call automatic is not.
+    let (automatic, disposition) = match disposition {
+        Disposition::File { opens_turn } => (!opens_turn, Disposition::File { opens_turn: opens_turn && !empty }),
+        other => (examined.outer.automatic || examined.outer.list, other),
+    };
+    let marks = marks(&examined, client.as_ref(), content.as_ref());
+    let origin = Origin {
+        message_id: examined.outer.message_id.clone(),
+        subject: mime::strip_codes(&examined.headers().subject),
+    };
+    let renewed = match (&client, &content, examined.decision.verdict) {
+        (Some(client), Some(content), Verdict::Verified) => renewed_certificate(ctx, client, content),
+        _ => None,
+    };
+    let row = MessageRow(ctx.store.new_id());
+    let request_code = (disposition == Disposition::Request).then(new_request_code);
+    let mut sealed = Sealed {
+        row,
+        verdict: examined.decision.verdict,
+        marks,
+        disposition,
+        arrived: arrival,
+        at: now,
+        due,
+        message_id: compose::new_message_id(ctx),
+        sender: match &examined.headers().from {
+            FromField::One { address, .. } => Some(address.clone()),
+            _ => None,
+        },
+        request_code,
+        ciphertext: Vec::new(),
+        bytes: arrived.raw.len(),
+        words: content.as_ref().map_or(0, |content| content.words),
+        attachments: content.as_ref().map_or(0, |content| content.attachments.len()),
+        signature: examined.signature.as_ref().map(|s| (s.fingerprint.clone(), s.digest.clone(), s.signed_at)),
+        bytes_hash: examined.bytes_hash,
+        automatic,
+        renewed,
+        client,
+        therapist,
+        origin,
+    };
+    match seal_forward(ctx, &sealed, content, &arrived.raw) {
+        Ok(ciphertext) => {
+            sealed.ciphertext = ciphertext;
+            Ok(Prepared::Sealed(Box::new(sealed)))
+        }
+        Err(MailError::Seal(_)) => Ok(Prepared::Blocked {
+            letter: matches!(disposition, Disposition::File { opens_turn: true }),
+            therapist: sealed.therapist,
+            client: sealed.client.map(Box::new),
+            arrived: arrival,
+            due,
+            origin: sealed.origin,
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The rules' marks, and those of what was found inside.
+fn marks(examined: &Examined, client: Option<&Client>, content: Option<&Content>) -> Vec<Mark> {
+    let mut marks = examined.decision.marks.clone();
+    if client.is_some_and(|client| !client.state.in_treatment()) {
+        marks.push(Mark::ClientState);
+    }
+    if content.is_some_and(|content| content.attachments.iter().any(is_held)) {
+        marks.push(Mark::AttachmentHeld);
+    }
+    subject_marks(&examined.headers().subject, &mut marks);
+    marks
+}
+
+fn seal_forward(
+    ctx: &Context,
+    sealed: &Sealed,
+    content: Option<Content>,
+    raw: &Plaintext,
+) -> Result<Vec<u8>, MailError> {
+    let mail = forward(ctx, sealed, forward_parts(content, raw))?;
+    compose::seal_to_therapist(ctx, &sealed.therapist, &mail)
+}
+
+/// The therapist's mail about one message: Cadre's own part first, then the client's.
+fn forward(ctx: &Context, sealed: &Sealed, mut parts: Vec<OutPart>) -> Result<mime::Outgoing, MailError> {
+    let reader = sealed.therapist.reader();
+    let client = sealed.client.as_ref();
+    let owed = match sealed.disposition {
+        Disposition::File { opens_turn } => opens_turn,
+        Disposition::Hold => true,
+        Disposition::Request => false,
+    } && client.is_some_and(|client| client.state.in_treatment());
+    let facts = Forward {
+        code: client.map(|client| client.code.clone()),
+        label: client.and_then(|client| client.label.clone()),
+        subject: (!sealed.origin.subject.is_empty()).then(|| sealed.origin.subject.clone()),
+        verdict: sealed.verdict,
+        marks: sealed.marks.clone(),
+        arrived: sealed.arrived,
+        due: sealed.due.filter(|_| owed).map(|slot| slot.at),
+        state: client.map(|client| client.state),
+        number: sealed.request_code.clone(),
+        released: sealed.disposition == Disposition::Hold,
+        attachments_held: 0,
+        token: None,
+    };
+    let rendered = compose::render(ctx, &Letter::Forward(facts), reader)?;
+    let code = client.map(|client| client.code.to_string()).or_else(|| sealed.request_code.clone()).unwrap_or_default();
+    let label = match reader.language {
+        Language::Fr => mime::TOKEN_LABELS[0],
+        Language::En => mime::TOKEN_LABELS[1],
+    };
+    let lines: Vec<String> = rendered.text.trim_end().lines().map(str::to_owned).collect();
+    let token = ctx.store.vault().token(sealed.row);
+    parts.insert(0, OutPart::Text(mime::banner(&code, &lines, label, &token)));
+    let head = Head {
+        message_id: sealed.message_id.clone(),
+        at: sealed.at,
+        in_reply_to: None,
+        references: Vec::new(),
+        automatic: false,
+    };
+    Ok(compose::to_therapist(ctx, &sealed.therapist, client, head, rendered.subject, parts))
+}
+
+/// Attachments that are kept and not passed as they are.
+fn is_held(attachment: &Attachment) -> bool {
+    !attachment.class.is_envelope() && !attachment.class.passes_to_other_side()
+}
+
+/// The client's own parts. What couldn't be opened is passed on as it came, which is ciphertext.
+fn forward_parts(content: Option<Content>, raw: &Plaintext) -> Vec<OutPart> {
+    let Some(content) = content else {
+        return vec![OutPart::File {
+            name: "original.eml.asc".to_owned(),
+            media_type: "application/octet-stream".to_owned(),
+            bytes: raw.as_bytes().to_vec(),
+        }];
+    };
+    let mut parts = Vec::new();
+    match content.html {
+        Some(html) => parts.push(OutPart::Alternative { text: content.text, html }),
+        None if !content.text.is_empty() => parts.push(OutPart::Text(content.text)),
+        None => {}
+    }
+    for attachment in content.attachments {
+        match attachment.class {
+            // Keys and cards tell about people and programs; they pass to nobody.
+            class if class.is_envelope() => {}
+            // Held: kept, but so that no double click opens it.
+            class if !class.passes_to_other_side() => parts.push(OutPart::File {
+                name: format!("{}.held", attachment.name),
+                media_type: "application/octet-stream".to_owned(),
+                bytes: attachment.bytes,
+            }),
+            _ => parts.push(OutPart::File {
+                name: attachment.name,
+                media_type: attachment.media_type,
+                bytes: attachment.bytes,
+            }),
+        }
+    }
+    parts
+}
+
+/// An attached certificate of the pinned fingerprint that says something new: a longer life, another
+/// subkey. Only what its owner certified is merged, so it can't be somebody else's.
+fn renewed_certificate(ctx: &Context, client: &Client, content: &Content) -> Option<store::Certificate> {
+    let pinned = ctx.client_certificate(client)?;
+    let keys = content.attachments.iter().filter(|attachment| attachment.class == AttachmentClass::Key);
+    let merged = keys
+        .filter_map(|attachment| Certificate::from_bytes(&attachment.bytes).ok())
+        .filter(|offered| offered.fingerprint() == pinned.fingerprint())
+        .fold(pinned.clone(), |known, offered| known.merge(&offered).unwrap_or(known));
+    let bytes = merged.to_bytes();
+    (bytes != pinned.to_bytes()).then(|| store::Certificate {
+        bytes,
+        fingerprint: merged.fingerprint(),
+        handles: merged.handles(),
+    })
+}
+
+/// `[brut]` and `[structuré]` are the client's own marks; they are never inferred.
+fn subject_marks(subject: &str, marks: &mut Vec<Mark>) {
+    let subject = subject.to_lowercase();
+    if ["[brut]", "[raw]"].iter().any(|mark| subject.contains(mark)) {
+        marks.push(Mark::Raw);
+    }
+    if ["[structuré]", "[structure]", "[structured]"].iter().any(|mark| subject.contains(mark)) {
+        marks.push(Mark::Structured);
+    }
+}
+
+/// `N-` and four signs.
+fn new_request_code() -> String {
+    use rand::Rng;
+    let bits = rand::rng().next_u32();
+    crate::model::ClientCode::from_bits(bits).as_str().replacen("C-", "N-", 1)
+}

@@ -1,0 +1,180 @@
+//! What became of outgoing mail: recorded, its copy sealed to the therapist, people told of failures.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::AppError;
+use super::compose::{self, WaitingLetter};
+use super::health;
+use super::post::{Cause, Post, Problem, Recipe};
+use super::send::{Claimed, Ended, Sender, Sent, is_theirs};
+use crate::domain::delivery::{Failure, Next, Outcome, after_attempt};
+use crate::failpoint::failpoint;
+use crate::model::{Filing, Kind, MessageRow, MessageState};
+use crate::store::{Client, Finish, Message, Outbox, Tx};
+
+/// Nobody could be asked: tried again after this time at the latest.
+const UNREACHABLE_WAIT: TimeDelta = TimeDelta::minutes(2);
+
+impl Sender {
+    /// Commits what came of attempts.
+    pub(super) async fn record(&self, ended: Vec<Ended>, total: &mut Sent) -> Result<(), AppError> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let mut copies = Vec::with_capacity(ended.len());
+        for one in &ended {
+            let Claimed { row, message, client, .. } = &one.claimed;
+            copies.push(match (message, client) {
+                (Some(message), Some(client)) if one.outcome == Outcome::Delivered && is_theirs(row.kind) => {
+                    self.copy(message, client, one.at).await?
+                }
+                _ => None,
+            });
+        }
+        let owed: Vec<MessageRow> = ended
+            .iter()
+            .zip(&copies)
+            .filter(|(_, copy)| copy.is_some())
+            .filter_map(|(one, _)| one.claimed.row.message)
+            .collect();
+        let mut tx = self.ctx.store.begin().await?;
+        for (one, copy) in ended.into_iter().zip(copies) {
+            self.record_one(&mut tx, one, copy, total).await?;
+        }
+        failpoint("recording");
+        tx.commit().await?;
+        failpoint("recorded");
+        for row in owed {
+            self.ctx.owes_copy(row);
+        }
+        Ok(())
+    }
+
+    async fn record_one(
+        &self,
+        tx: &mut Tx,
+        ended: Ended,
+        copy: Option<Vec<u8>>,
+        total: &mut Sent,
+    ) -> Result<(), AppError> {
+        let Ended { claimed: Claimed { row, message, client, attempts, .. }, outcome, word, at: now } = ended;
+        let next = after_attempt(now, attempts, outcome, rand::random());
+        let code = match outcome {
+            Outcome::Temporary { code } | Outcome::Permanent { code } => Some(code),
+            Outcome::Delivered => Some(250),
+            _ => None,
+        };
+        match next {
+            Next::Sent => {
+                tx.finish(row.id, Finish::Sent, code, None, now).await?;
+                self.sent(tx, &row, message.as_ref(), client.as_ref(), copy, now, total).await?;
+            }
+            Next::Retry { at, .. } => {
+                total.deferred += 1;
+                let asked = outcome != Outcome::Unreachable;
+                let at = if asked { at } else { at.min(now + UNREACHABLE_WAIT) };
+                if !attempts.passed_dot && !outcome.passed_dot() {
+                    tx.end_attempt(row.id, asked).await?;
+                }
+                tx.reschedule(row.id, at, Some(&word)).await?;
+            }
+            Next::Failed { why, .. } => {
+                total.failed += 1;
+                tx.finish(row.id, Finish::Failed, code, Some(&word), now).await?;
+                self.failed(tx, &row, message.as_ref(), client.as_ref(), why, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sent copy, sealed to the therapist: from now on the server can't read it.
+    async fn copy(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, AppError> {
+        let Some(therapist) = self.ctx.therapist(&client.therapist) else { return Ok(None) };
+        let Some(sealed) = self.ctx.store.read().await?.blob(message.id).await? else { return Ok(None) };
+        let copy = WaitingLetter::open(&self.ctx, &sealed, now).and_then(|letter| {
+            let mail = super::write::copy_for_therapist(&self.ctx, therapist, client, message, letter, now);
+            compose::seal_to_therapist(&self.ctx, therapist, &mail)
+        });
+        match copy {
+            Ok(sealed) => Ok(Some(sealed)),
+            Err(error) => {
+                tracing::error!(%error, "the copy of a sent letter can't be sealed to the therapist; it isn't kept");
+                Ok(None)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+    async fn sent(
+        &self,
+        tx: &mut Tx,
+        row: &Outbox,
+        message: Option<&Message>,
+        client: Option<&Client>,
+        copy: Option<Vec<u8>>,
+        now: DateTime<Utc>,
+        total: &mut Sent,
+    ) -> Result<(), AppError> {
+        total.sent += 1;
+        match row.kind {
+            Kind::Reply => total.released += 1,
+            Kind::Digest => total.digests += 1,
+            _ => {}
+        }
+        let code = client.map(|client| &client.code);
+        tx.journal(now, "sent", code, json!({ "kind": row.kind, "attempts": row.attempts + 1 })).await?;
+        let Some(message) = message else { return Ok(()) };
+        tx.set_forwarded(message.id, now).await?;
+        if is_theirs(row.kind) {
+            tx.set_message_state(message.id, MessageState::Sent).await?;
+            match copy {
+                Some(copy) => {
+                    tx.put_blob(message.id, &copy).await?;
+                    if self.ctx.config.imap.filing == Filing::Folders {
+                        tx.add_copy(message.id, now).await?;
+                    }
+                }
+                // What the practice's key could still open doesn't stay.
+                None => {
+                    tx.delete_blob(message.id).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// It will never be sent: the day is free again, and the people concerned are told.
+    async fn failed(
+        &self,
+        tx: &mut Tx,
+        row: &Outbox,
+        message: Option<&Message>,
+        client: Option<&Client>,
+        why: Failure,
+        now: DateTime<Utc>,
+    ) -> Result<(), AppError> {
+        let code = client.map(|client| &client.code);
+        tx.journal(now, "failed", code, json!({ "kind": row.kind })).await?;
+        let theirs = is_theirs(row.kind);
+        if theirs && let Some(message) = message {
+            tx.set_message_state(message.id, MessageState::Failed).await?;
+            tx.delete_blob(message.id).await?;
+        }
+        if let (Some(client), true) = (client, theirs || row.kind == Kind::MissedDay) {
+            let cause = match why {
+                Failure::TooLong => Cause::GaveUp,
+                _ => Cause::Refused,
+            };
+            let recipe = Recipe::DeliveryFailure { kind: row.kind, sent: now, cause };
+            Post::to_therapist(Kind::DeliveryFailure, &client.therapist, Some(client.id), now)
+                .enqueue(&self.ctx, tx, &recipe, now)
+                .await?;
+        }
+        if matches!(row.kind, Kind::Forward | Kind::Request) {
+            let problem = Problem { code: code.map(ToString::to_string), ..Problem::new("forward-failed") };
+            health::alarm(&self.ctx, tx, &problem, now).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Answers the questions of examination from the database.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use tokio::runtime::Handle;
+
+use super::context::Context;
+use super::examine::Registry;
+use crate::model::{Address, ClientId, Person};
+use crate::pgp::Certificate;
+use crate::store::{Client, StoreError, Tx};
+
+/// One consistent view for one examination, on a blocking thread.
+///
+/// A look-up that fails is never "nobody": the error is kept, and the caller must ask for it before it
+/// believes the decision.
+pub struct DbRegistry<'a> {
+    ctx: &'a Context,
+    handle: Handle,
+    tx: RefCell<Tx>,
+    failed: Cell<Option<StoreError>>,
+    /// Clients that were met: the decision is about one of them.
+    met: RefCell<HashMap<ClientId, Client>>,
+}
+
+impl<'a> DbRegistry<'a> {
+    /// Opens the view; `handle` is the runtime that drives the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub fn new(ctx: &'a Context, handle: Handle) -> Result<Self, StoreError> {
+        let tx = handle.block_on(ctx.store.read())?;
+        Ok(Self { ctx, handle, tx: RefCell::new(tx), failed: Cell::new(None), met: RefCell::default() })
+    }
+
+    /// The clients that were met.
+    ///
+    /// # Errors
+    /// The first look-up that failed.
+    pub fn finish(self) -> Result<HashMap<ClientId, Client>, StoreError> {
+        self.failed.into_inner().map_or(Ok(self.met.into_inner()), Err)
+    }
+
+    fn meet(&self, client: &Client) -> ClientId {
+        self.met.borrow_mut().insert(client.id, client.clone());
+        client.id
+    }
+
+    fn ask<T: Default>(&self, question: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>) -> T {
+        let mut tx = self.tx.borrow_mut();
+        match self.handle.block_on(question(&mut tx)) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let first = self.failed.take().unwrap_or(error);
+                self.failed.set(Some(first));
+                T::default()
+            }
+        }
+    }
+}
+
+impl Registry for DbRegistry<'_> {
+    fn person_by_address(&self, address: &Address) -> Option<Person> {
+        if let Some(therapist) = self.ctx.therapist_by_address(address) {
+            return Some(Person::Therapist(therapist.id().clone()));
+        }
+        let client = self.ask(async |tx| tx.client_by_address(address).await);
+        client.map(|client| Person::Client(self.meet(&client)))
+    }
+
+    fn people_by_handle(&self, handle: &str) -> Vec<(Person, Certificate)> {
+        let mut people: Vec<(Person, Certificate)> = self
+            .ctx
+            .therapists
+            .iter()
+            .filter(|therapist| therapist.certificate.handles().iter().any(|own| own == handle))
+            .map(|therapist| (Person::Therapist(therapist.id().clone()), therapist.certificate.clone()))
+            .collect();
+        for client in self.ask(async |tx| tx.clients_by_handle(handle).await) {
+            if let Some(certificate) = self.ctx.client_certificate(&client) {
+                people.push((Person::Client(self.meet(&client)), certificate));
+            }
+        }
+        people
+    }
+
+    fn has_seen_signature(&self, fingerprint: &str, digest: &[u8]) -> bool {
+        self.ask(async |tx| tx.knows_signature(fingerprint, digest).await).is_some()
+    }
+
+    fn has_seen_bytes(&self, hash: &[u8]) -> bool {
+        self.ask(async |tx| tx.knows_bytes(hash).await).is_some()
+    }
+
+    fn is_own_message_id(&self, message_id: &str) -> bool {
+        self.ask(async |tx| tx.is_own_mail(message_id).await)
+    }
+
+    fn practice_address(&self) -> &Address {
+        &self.ctx.config.practice.address
+    }
+}

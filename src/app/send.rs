@@ -1,0 +1,478 @@
+//! The outbox on its way out: claim, compose, guard, hand over, record (SPEC section 13).
+//!
+//! The attempt and the next try are committed before anything is dialled. A mail that is claimed counts
+//! as one whose dot was sent until this process knows better, so that a crash can only repeat the very
+//! same bytes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::AppError;
+use super::compose::{self, MailError};
+use super::context::Context;
+use super::guard;
+use super::health;
+use super::post::{Cause, Post, Problem, Recipe};
+use super::reply;
+use super::write::{Written, registered, write};
+use crate::domain::delivery::{Attempts, Outcome, begin_attempt};
+use crate::domain::rhythm::{Release, Slot, WaitingReply, release};
+use crate::failpoint::failpoint;
+use crate::model::{Address, Kind, MessageState, OutboxRow, OutboxState};
+use crate::net::{NetError, SendOutcome, SendResult, SmtpSubmitter, Stage};
+use crate::notify;
+use crate::store::{Client, Finish, Message, Outbox, StoreError, Tx};
+
+/// Results that are committed together when many mails leave: a commit costs more than a mail.
+const RECORDED_TOGETHER: usize = 8;
+/// How many mails are claimed together.
+const BATCH: u32 = 16;
+/// A mail whose recipient's certificate can't be used is looked at again after this time.
+const KEY_WAIT: TimeDelta = TimeDelta::hours(1);
+/// Remembered when a server refuses `MAIL FROM:<>`.
+pub const NULL_PATH_REFUSED: &str = "smtp.null_path_refused";
+
+/// What one pass over the outbox did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub released: u32,
+    pub digests: u32,
+    pub sent: u32,
+    pub deferred: u32,
+    pub failed: u32,
+    /// The server couldn't be asked at all.
+    pub unreachable: bool,
+}
+
+/// The sending half of the program.
+pub struct Sender {
+    pub(super) ctx: Arc<Context>,
+    smtp: SmtpSubmitter,
+    /// The server's health has been noted as good.
+    told_well: bool,
+    /// Whether it refuses `MAIL FROM:<>`, once that is known.
+    null_path_refused: Option<bool>,
+}
+
+/// A mail that is composed and claimed.
+pub(super) struct Claimed {
+    pub row: Outbox,
+    /// The one address that the mail's recipient is registered with.
+    to: Address,
+    pub message: Option<Message>,
+    pub client: Option<Client>,
+    bytes: Vec<u8>,
+    pub attempts: Attempts,
+}
+
+/// An attempt that has ended and is still to be recorded.
+pub(super) struct Ended {
+    pub claimed: Claimed,
+    pub outcome: Outcome,
+    pub word: String,
+    pub at: DateTime<Utc>,
+}
+
+/// What is known of a mail before it is sealed; nothing is written where its bytes are frozen.
+struct Look {
+    written: Option<Written>,
+    message: Option<Message>,
+    client: Option<Client>,
+}
+
+/// Whether an error is the database's own and not one mail's.
+fn concerns_all(error: &AppError) -> bool {
+    matches!(error, AppError::Store(StoreError::Db(_)) | AppError::Task)
+}
+
+impl Sender {
+    pub fn new(ctx: Arc<Context>, smtp: SmtpSubmitter) -> Self {
+        Self { ctx, smtp, told_well: false, null_path_refused: None }
+    }
+
+    /// Sends everything that is due; ends when nothing is, or when the server can't be asked. Each mail is
+    /// looked at once in a pass, so that one which can't leave blocks no other.
+    ///
+    /// # Errors
+    /// [`AppError`] of the database; what servers say is in [`Sent`].
+    pub async fn pass(&mut self) -> Result<Sent, AppError> {
+        let mut total = Sent::default();
+        let mut seen: HashSet<OutboxRow> = HashSet::new();
+        loop {
+            let now = self.ctx.clock.now();
+            let limit = BATCH.saturating_add(u32::try_from(seen.len()).unwrap_or(u32::MAX));
+            let (mut rows, changed) = self.ctx.store.read().await?.claimable(now, limit).await?;
+            health::put_aside(&self.ctx, &changed, now).await?;
+            rows.retain(|row| !seen.contains(&row.id));
+            rows.truncate(BATCH as usize);
+            if rows.is_empty() {
+                return Ok(total);
+            }
+            seen.extend(rows.iter().map(|row| row.id));
+            let claimed = self.claim(rows, now, &mut total).await?;
+            failpoint("claimed");
+            // One by one where there are few, so that a crash repeats as little as can be.
+            let group = if claimed.len() < RECORDED_TOGETHER { 1 } else { RECORDED_TOGETHER };
+            let mut ended = Vec::with_capacity(group);
+            for one in claimed {
+                notify::watchdog();
+                ended.push(self.hand_over(one, &mut total).await?);
+                if ended.len() >= group {
+                    self.record(std::mem::take(&mut ended), &mut total).await?;
+                }
+            }
+            self.record(ended, &mut total).await?;
+            if total.unreachable {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// Says good-bye to the server.
+    pub async fn quit(&mut self) {
+        self.smtp.quit().await;
+    }
+
+    /// Composes what may leave and commits its attempt; what may not is moved or ended.
+    async fn claim(&self, rows: Vec<Outbox>, now: DateTime<Utc>, total: &mut Sent) -> Result<Vec<Claimed>, AppError> {
+        let mut drafts = Vec::new();
+        for row in rows {
+            match self.look(&row, now).await {
+                Ok(Some(Look { written, message, client })) => {
+                    let ctx = Arc::clone(&self.ctx);
+                    let sealing = written.map(|w| tokio::task::spawn_blocking(move || w.seal(&ctx, now)));
+                    drafts.push((row, sealing, message, client));
+                }
+                Ok(None) => {}
+                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) => self.set_aside(&row, &error, now, total).await?,
+            }
+        }
+        let mut claimed = Vec::new();
+        let mut tx = self.ctx.store.begin().await?;
+        for (row, sealing, message, client) in drafts {
+            let bytes = match sealing {
+                None => None,
+                Some(sealing) => match sealing.await? {
+                    Ok(bytes) => Some(bytes),
+                    Err(error) => {
+                        self.unsealable(&mut tx, &row, client.as_ref(), &error, now, total).await?;
+                        continue;
+                    }
+                },
+            };
+            let before = tx.savepoint().await?;
+            match self.claim_one(&mut tx, &row, bytes, message, client, now).await {
+                Ok(one) => {
+                    tx.keep(before).await?;
+                    claimed.extend(one);
+                }
+                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) => {
+                    tx.undo(before).await?;
+                    tracing::error!(kind = %row.kind, %error, "a mail couldn't be claimed; it waits");
+                    tx.reschedule(row.id, now + KEY_WAIT, Some("fault")).await?;
+                    total.deferred += 1;
+                }
+            }
+        }
+        failpoint("claiming");
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// A mail that can't be written waits, and the operator is told once; the others go on.
+    async fn set_aside(
+        &self,
+        row: &Outbox,
+        error: &AppError,
+        now: DateTime<Utc>,
+        total: &mut Sent,
+    ) -> Result<(), AppError> {
+        total.deferred += 1;
+        tracing::error!(kind = %row.kind, %error, "a mail can't be written; it waits");
+        let mut tx = self.ctx.store.begin().await?;
+        tx.reschedule(row.id, now + KEY_WAIT, Some("fault")).await?;
+        match error {
+            AppError::Store(StoreError::Tampered { code }) => {
+                tx.hold(row.id).await?;
+                health::alarm_record(&self.ctx, &mut tx, code, now).await?;
+            }
+            _ => health::alarm(&self.ctx, &mut tx, &Problem::new("database"), now).await?,
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// What a row is written from, or `None` when it isn't to leave now.
+    async fn look(&self, row: &Outbox, now: DateTime<Utc>) -> Result<Option<Look>, AppError> {
+        let mut read = self.ctx.store.read().await?;
+        let client = match row.client {
+            Some(id) => read.client(id).await?,
+            None => None,
+        };
+        let message = match row.message {
+            Some(id) => read.message(id).await?,
+            None => None,
+        };
+        drop(read);
+        if let (Some(message), Some(client)) = (&message, &client)
+            && message.kind == Kind::Reply
+            && message.state == MessageState::Waiting
+        {
+            let mut tx = self.ctx.store.begin().await?;
+            let leaves = self.may_leave(&mut tx, row, message, client, now).await?;
+            tx.commit().await?;
+            if !leaves {
+                return Ok(None);
+            }
+        }
+        if row.reached_dot {
+            // The server may have it: these bytes and no others.
+            return Ok(Some(Look { written: None, message, client }));
+        }
+        let mut read = self.ctx.store.read().await?;
+        let written = write(&self.ctx, &mut read, row, message.as_ref(), client.as_ref(), now).await?;
+        drop(read);
+        if written.is_some() {
+            return Ok(Some(Look { written, message, client }));
+        }
+        let mut tx = self.ctx.store.begin().await?;
+        tx.finish(row.id, Finish::Cancelled, None, Some("nothing to say"), now).await?;
+        tx.commit().await?;
+        Ok(None)
+    }
+
+    /// Whether a waiting reply leaves now; moves it (or the one that holds the day) where it doesn't.
+    async fn may_leave(
+        &self,
+        tx: &mut Tx,
+        row: &Outbox,
+        message: &Message,
+        client: &Client,
+        now: DateTime<Utc>,
+    ) -> Result<bool, AppError> {
+        let Some(therapist) = self.ctx.therapist(&client.therapist) else {
+            return Err(AppError::NoTherapist { therapist: client.therapist.clone() });
+        };
+        let schedule = self.ctx.schedule(therapist, client);
+        if !client.state.in_treatment() {
+            tx.postpone(row.id, now + KEY_WAIT).await?;
+            return Ok(false);
+        }
+        let at = message.slot.unwrap_or(now);
+        let waiting = WaitingReply {
+            newest_answered: message.answers,
+            signed_at: message.signed_at.unwrap_or(message.at),
+            leaving: false,
+            slot: Slot { at, day: message.leave_day.unwrap_or_else(|| schedule.local_day(at)) },
+        };
+        let taken = reply::taken_days(tx, client, Some(message.id), now).await?;
+        match release(&schedule, now, &waiting, &taken) {
+            Release::Leave { .. } => Ok(true),
+            Release::LeaveAndMoveOther { day, other_to } => {
+                if let Some(other) = tx.reply_on_day(client.id, day).await? {
+                    reply::move_reply(tx, &other, other_to).await?;
+                }
+                Ok(true)
+            }
+            Release::NotYet => {
+                tx.postpone(row.id, at).await?;
+                Ok(false)
+            }
+            Release::Move(slot) => {
+                reply::move_reply(tx, message, slot).await?;
+                tx.journal(now, "moved", Some(&client.code), json!({ "slot": slot.at })).await?;
+                Ok(false)
+            }
+            Release::NoSlot => {
+                tx.postpone(row.id, now + KEY_WAIT).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Commits the attempt: bytes frozen, next try set, the reply's day used.
+    async fn claim_one(
+        &self,
+        tx: &mut Tx,
+        row: &Outbox,
+        bytes: Option<Vec<u8>>,
+        message: Option<Message>,
+        client: Option<Client>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Claimed>, AppError> {
+        // It may have been cancelled or replaced while it was being sealed.
+        let Some(current) = tx.outbox(row.id).await? else { return Ok(None) };
+        let open = matches!(current.state, OutboxState::Waiting | OutboxState::Leaving);
+        if !open || current.reached_dot != bytes.is_none() {
+            return Ok(None);
+        }
+        // Another reply of the same batch may have taken the day meanwhile.
+        if let (Some(message), Some(client)) = (&message, &client)
+            && message.kind == Kind::Reply
+            && message.state == MessageState::Waiting
+            && !self.may_leave(tx, row, message, client, now).await?
+        {
+            return Ok(None);
+        }
+        let bytes = match bytes {
+            Some(bytes) if tx.freeze(row.id, &bytes).await? => bytes,
+            Some(_) => return Ok(None),
+            None => match tx.frozen(row.id).await? {
+                Some(bytes) => bytes,
+                None => return Err(StoreError::Corrupt { table: "outbox", row: row.id.0 }.into()),
+            },
+        };
+        let before = Attempts {
+            counted: current.attempts,
+            unreachable: 0,
+            counted_since: current.first_attempt_at,
+            begun: current.attempts > 0,
+            passed_dot: current.reached_dot,
+        };
+        let (attempts, next) = begin_attempt(now, before);
+        if !tx.claim(row.id, now, next).await? {
+            return Ok(None);
+        }
+        tx.set_reached_dot(row.id).await?;
+        if let (Some(message), Some(client)) = (&message, &client)
+            && message.state == MessageState::Waiting
+        {
+            if message.kind == Kind::Reply {
+                let therapist = self.ctx.therapist(&client.therapist);
+                let day = therapist.map(|therapist| self.ctx.schedule(therapist, client).local_day(now));
+                tx.set_slot(message.id, message.slot, day).await?;
+            }
+            tx.set_message_state(message.id, MessageState::Leaving).await?;
+        }
+        let Some(to) = registered(&self.ctx, &current, client.as_ref()) else { return Ok(None) };
+        Ok(Some(Claimed { row: current, to, message, client, bytes, attempts }))
+    }
+
+    /// It can't be sealed: it stays, no day is used, and the people concerned are told once.
+    async fn unsealable(
+        &self,
+        tx: &mut Tx,
+        row: &Outbox,
+        client: Option<&Client>,
+        error: &MailError,
+        now: DateTime<Utc>,
+        total: &mut Sent,
+    ) -> Result<(), AppError> {
+        total.deferred += 1;
+        tracing::warn!(kind = %row.kind, %error, "a mail can't be sealed; it waits");
+        tx.reschedule(row.id, now + KEY_WAIT, Some("not-sealable")).await?;
+        let theirs = is_theirs(row.kind);
+        if let (true, Some(client)) = (theirs, client)
+            && tx.notice_once(&format!("unsealable:{}", row.id.0), now).await?
+        {
+            // Unless the notice about the expiry itself has just been sent.
+            let told = tx.count_outbox(Kind::KeyExpiry, Some(client.id), now - TimeDelta::days(1)).await? > 0;
+            if let Some(certificate) = self.ctx.client_certificate(client).filter(|_| !told) {
+                let expires = certificate.expires_at(now).unwrap_or(now);
+                let recipe = Recipe::KeyExpiry { expires, days: (expires - now).num_days().min(0) };
+                Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(&self.ctx, tx, &recipe, now).await?;
+            }
+            let recipe = Recipe::DeliveryFailure { kind: row.kind, sent: now, cause: Cause::CertificateUnusable };
+            Post::to_therapist(Kind::DeliveryFailure, &client.therapist, Some(client.id), now)
+                .enqueue(&self.ctx, tx, &recipe, now)
+                .await?;
+            tx.journal(now, "not-sealable", Some(&client.code), json!({ "kind": row.kind })).await?;
+        } else if row.kind == Kind::MissedDay {
+            // Days later it would say what is no longer true.
+            tx.finish(row.id, Finish::Cancelled, None, Some("not-sealable"), now).await?;
+        } else if row.therapist.is_some() {
+            health::alarm(&self.ctx, tx, &Problem::new("therapist-certificate"), now).await?;
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&mut self, claimed: Claimed, total: &mut Sent) -> Result<Ended, AppError> {
+        let (outcome, error, word) = if total.unreachable {
+            // Nobody answered the one before: the rest of the batch waits too, without dialling.
+            (Outcome::Unreachable, None, "smtp-unreachable".to_owned())
+        } else {
+            match guard::check(claimed.row.kind, &claimed.bytes, &claimed.to) {
+                Err(error) => {
+                    tracing::error!(kind = %claimed.row.kind, %error, "the guard refused a mail");
+                    (Outcome::Guarded, None, "guarded".to_owned())
+                }
+                Ok(()) => {
+                    failpoint("handing-over");
+                    self.dial(&claimed).await?
+                }
+            }
+        };
+        failpoint("handed-over");
+        let now = self.ctx.clock.now();
+        match (&error, outcome) {
+            (Some(error), Outcome::Unreachable) => {
+                total.unreachable = true;
+                health::unwell(&self.ctx, "smtp", error, now).await?;
+                self.told_well = false;
+            }
+            (_, Outcome::Guarded | Outcome::Unreachable) => {}
+            _ if self.told_well => {}
+            _ => {
+                health::well(&self.ctx, "smtp", now).await?;
+                self.told_well = true;
+            }
+        }
+        Ok(Ended { claimed, outcome, word, at: now })
+    }
+
+    /// One attempt; a server that refuses the null return path is asked again with the practice's own.
+    async fn dial(&mut self, claimed: &Claimed) -> Result<(Outcome, Option<NetError>, String), AppError> {
+        let practice = self.ctx.config.practice.address.clone();
+        let refused = match self.null_path_refused {
+            Some(refused) => refused,
+            None => self.ctx.store.read().await?.meta(NULL_PATH_REFUSED).await?.is_some(),
+        };
+        self.null_path_refused = Some(refused);
+        let null = compose::is_automatic(claimed.row.kind) && !refused;
+        let from: Option<&Address> = if null { None } else { Some(&practice) };
+        let to = std::slice::from_ref(&claimed.to);
+        let mut outcome = self.smtp.send(from, to, &claimed.bytes).await;
+        if outcome.refused_null_path() && !outcome.refused_size() {
+            outcome = self.smtp.send(Some(&practice), to, &claimed.bytes).await;
+            if outcome.stage > Stage::MailFrom {
+                let mut tx = self.ctx.store.begin().await?;
+                tx.set_meta(NULL_PATH_REFUSED, "1").await?;
+                tx.commit().await?;
+                self.null_path_refused = Some(true);
+            }
+        }
+        Ok(judge(outcome))
+    }
+}
+
+/// The therapist's own words.
+pub(super) const fn is_theirs(kind: Kind) -> bool {
+    matches!(kind, Kind::Reply | Kind::Urgent | Kind::Now | Kind::Closed)
+}
+
+/// What an attempt came to, as the rules see it, with a word for `queue list`.
+fn judge(outcome: SendOutcome) -> (Outcome, Option<NetError>, String) {
+    match outcome.result {
+        SendResult::Accepted { .. } => (Outcome::Delivered, None, String::new()),
+        SendResult::Temporary { code, .. } => (Outcome::Temporary { code }, None, format!("temporary {code}")),
+        SendResult::Permanent { code, .. } => (Outcome::Permanent { code }, None, format!("refused {code}")),
+        SendResult::NotSent(NetError::Unsupported { .. }) => {
+            (Outcome::Permanent { code: 550 }, None, "not supported by the server".to_owned())
+        }
+        // The server was there and hung up on this mail.
+        SendResult::NotSent(error) if outcome.stage >= Stage::RcptTo => {
+            (Outcome::Temporary { code: 421 }, Some(error), "cut off".to_owned())
+        }
+        SendResult::NotSent(error) => {
+            let word = health::word(&error).to_owned();
+            (Outcome::Unreachable, Some(error), word)
+        }
+        SendResult::MaybeDelivered(error) => {
+            (Outcome::MaybeDelivered, Some(error), "no answer after the dot".to_owned())
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! `run` and `run --once`: who works when, what happens when a server goes away, how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use tokio::sync::{Notify, watch as channel};
+
+use super::AppError;
+use super::context::Context;
+use super::filing;
+use super::health;
+use super::send::{Sender, Sent};
+use super::settings;
+use super::tick::tick;
+use super::watch::{self, Passed};
+use crate::net::{Backoff, IdleEnd, ImapSession, LoginLimiter, NetError, SmtpSubmitter};
+use crate::store::RunLock;
+
+/// IDLE is given up and begun again after this time: well before the 29 minutes of RFC 2177.
+const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Counts of `run --once`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub fetched: u32,
+    pub filed: u32,
+    pub held: u32,
+    pub dropped: u32,
+    pub failed: u32,
+    pub released: u32,
+    pub digests: u32,
+    pub sent: u32,
+    pub deferred: u32,
+}
+
+impl Counts {
+    fn of(passed: Passed, sent: Sent) -> Self {
+        Self {
+            fetched: passed.fetched,
+            filed: passed.filed,
+            held: passed.held,
+            dropped: passed.dropped,
+            failed: passed.failed + sent.failed,
+            released: sent.released,
+            digests: sent.digests,
+            sent: sent.sent,
+            deferred: sent.deferred,
+        }
+    }
+}
+
+/// One pass: fetch, release, digest, send. Servers that fail are named, and the other half is done all
+/// the same.
+///
+/// # Errors
+/// The first error, with the counts of what was done.
+pub async fn once(ctx: Arc<Context>, _lock: &RunLock) -> (Counts, Result<(), AppError>) {
+    let mut passed = Passed::default();
+    let now = ctx.clock.now();
+    let fetched = match recover(&ctx, now).await {
+        Ok(()) => fetch_once(&ctx, &mut passed).await,
+        Err(error) => Err(error),
+    };
+    let (sent, outgoing) = send_once(&ctx).await;
+    let fetched = match fetched {
+        Ok(Some(mut imap)) => {
+            // Sent letters have copies too.
+            let inbox = imap.written_name(&ctx.config.imap.inbox);
+            let finished = filing::finish(&ctx, &mut imap, &inbox).await;
+            imap.logout().await;
+            finished
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = health::run_pending(&ctx).await {
+        tracing::error!(%error, "the alarm command couldn't be run");
+    }
+    (Counts::of(passed, sent), fetched.and(outgoing))
+}
+
+async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
+    let mut tx = ctx.store.begin().await?;
+    let resumed = tx.resume_attempts(now).await?;
+    tx.commit().await?;
+    if resumed > 0 {
+        tracing::info!(resumed, "attempts that an earlier run left unfinished are made again");
+    }
+    Ok(())
+}
+
+async fn fetch_once(ctx: &Arc<Context>, passed: &mut Passed) -> Result<Option<ImapSession>, AppError> {
+    let began = ctx.clock.now();
+    let outcome = async {
+        let mut imap = ImapSession::connect(&settings::imap(&ctx.config).await?).await?;
+        watch::pass(ctx, &mut imap, passed).await?;
+        filing::clean_others(ctx, &mut imap, began).await?;
+        Ok::<_, AppError>(imap)
+    }
+    .await;
+    let now = ctx.clock.now();
+    match outcome {
+        Ok(imap) => {
+            health::well(ctx, "imap", now).await?;
+            let mut tx = ctx.store.begin().await?;
+            tx.set_meta_time(SEEN_UNTIL, began).await?;
+            tx.commit().await?;
+            Ok(Some(imap))
+        }
+        Err(error) => {
+            if let AppError::Net(net) = &error {
+                health::unwell(ctx, "imap", net, now).await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn send_once(ctx: &Arc<Context>) -> (Sent, Result<(), AppError>) {
+    let work = async {
+        let now = ctx.clock.now();
+        let seen = ctx.store.read().await?.meta_time(SEEN_UNTIL).await?;
+        tick(ctx, seen, now).await?;
+        let smtp = SmtpSubmitter::new(settings::smtp(&ctx.config).await?);
+        let mut sender = Sender::new(Arc::clone(ctx), smtp);
+        let sent = sender.pass().await?;
+        sender.quit().await;
+        Ok::<Sent, AppError>(sent)
+    };
+    match work.await {
+        Ok(sent) if sent.unreachable => (sent, Err(AppError::SmtpUnreachable)),
+        Ok(sent) => (sent, Ok(())),
+        Err(error) => (Sent::default(), Err(error)),
+    }
+}
+
+/// When the last completed look into the mailbox began.
+pub const SEEN_UNTIL: &str = "seen_until";
+
+/// The daemon: until `stop` is set.
+///
+/// # Errors
+/// Never for what servers do; only for what makes going on senseless.
+pub async fn run(ctx: Arc<Context>, _lock: &RunLock, stop: channel::Receiver<bool>) -> Result<(), AppError> {
+    recover(&ctx, ctx.clock.now()).await?;
+    let filed = Arc::new(Notify::new());
+    let sent = Arc::new(Notify::new());
+    let mailbox = mailbox_loop(Arc::clone(&ctx), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
+    let outbox = outbox_loop(Arc::clone(&ctx), stop, filed, sent);
+    tokio::join!(mailbox, outbox);
+    Ok(())
+}
+
+async fn stopped(stop: &mut channel::Receiver<bool>) {
+    // A sender that is gone means the same as one that says stop.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn mailbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, filed: Arc<Notify>, sent: Arc<Notify>) {
+    let mut backoff = Backoff::new(TimeDelta::seconds(2), TimeDelta::minutes(5));
+    let mut limiter = LoginLimiter::new(10, TimeDelta::minutes(1));
+    let watched = stop.clone();
+    while !*stop.borrow() {
+        let now = ctx.clock.now();
+        if let Err(wait) = limiter.take(now) {
+            pause(&mut stop, wait).await;
+            continue;
+        }
+        let error = tokio::select! {
+            error = session(&ctx, &watched, &filed, &sent, &mut backoff) => error,
+            () = stopped(&mut stop) => return,
+        };
+        if let Err(error) = error {
+            let now = ctx.clock.now();
+            let noted = match &error {
+                AppError::Net(net) => health::unwell(&ctx, "imap", net, now).await,
+                error => {
+                    tracing::error!(%error, source = ?std::error::Error::source(error).map(ToString::to_string), "the mailbox couldn't be worked on");
+                    Ok(())
+                }
+            };
+            if let Err(error) = noted {
+                tracing::error!(%error, "the trouble couldn't be noted");
+            }
+            let until = backoff.failed(now, rand::random());
+            pause(&mut stop, until - now).await;
+        }
+    }
+}
+
+async fn pause(stop: &mut channel::Receiver<bool>, wait: TimeDelta) {
+    let wait = wait.to_std().unwrap_or_default();
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = stopped(stop) => {}
+    }
+}
+
+/// One session with the mailbox, from log-in until it fails or the program ends.
+async fn session(
+    ctx: &Arc<Context>,
+    stop: &channel::Receiver<bool>,
+    filed: &Notify,
+    sent: &Notify,
+    backoff: &mut Backoff,
+) -> Result<(), AppError> {
+    let mut imap = ImapSession::connect(&settings::imap(&ctx.config).await?).await?;
+    let mut cleaned: Option<DateTime<Utc>> = None;
+    loop {
+        let began = ctx.clock.now();
+        let mut passed = Passed::default();
+        watch::pass(ctx, &mut imap, &mut passed).await?;
+        backoff.succeeded();
+        let now = ctx.clock.now();
+        health::well(ctx, "imap", now).await?;
+        let mut tx = ctx.store.begin().await?;
+        tx.set_meta_time(SEEN_UNTIL, began).await?;
+        tx.commit().await?;
+        if passed.fetched > 0 {
+            filed.notify_one();
+            tracing::info!(
+                fetched = passed.fetched,
+                filed = passed.filed,
+                held = passed.held,
+                failed = passed.failed,
+                "mailbox read"
+            );
+        }
+        if cleaned.is_none_or(|at| now - at > TimeDelta::hours(12)) {
+            filing::clean_others(ctx, &mut imap, now).await?;
+            cleaned = Some(now);
+        }
+        wait_for_mail(ctx, &mut imap, passed.inbox_next, stop, sent).await?;
+        if *stop.borrow() {
+            imap.logout().await;
+            return Ok(());
+        }
+    }
+}
+
+/// Until there is mail (`listed` is how far INBOX was listed), a copy to file, the poll's time, or the end.
+async fn wait_for_mail(
+    ctx: &Context,
+    imap: &mut ImapSession,
+    listed: Option<u32>,
+    stop: &channel::Receiver<bool>,
+    sent: &Notify,
+) -> Result<(), AppError> {
+    let poll = ctx.config.imap.poll;
+    let inbox = imap.written_name(&ctx.config.imap.inbox);
+    let selected = imap.select(&inbox).await?;
+    // IDLE tells only of what comes from now on; what came during the pass is already there.
+    if listed.zip(selected.uidnext).is_some_and(|(listed, next)| next > listed) {
+        return Ok(());
+    }
+    let mut stop = stop.clone();
+    let woken = async {
+        tokio::select! {
+            () = stopped(&mut stop) => {}
+            () = sent.notified() => {}
+        }
+    };
+    if ctx.config.imap.idle && imap.capabilities().idle {
+        match imap.idle(poll.min(IDLE_MAX), woken).await? {
+            IdleEnd::NewData | IdleEnd::Timeout | IdleEnd::Stopped => {}
+        }
+    } else {
+        tokio::select! {
+            () = tokio::time::sleep(poll) => {}
+            () = woken => {}
+        }
+    }
+    Ok(())
+}
+
+async fn outbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, filed: Arc<Notify>, sent: Arc<Notify>) {
+    let mut sender: Option<Sender> = None;
+    let mut backoff = Backoff::new(TimeDelta::seconds(2), TimeDelta::minutes(1));
+    while !*stop.borrow() {
+        let outcome = outbox_pass(&ctx, &mut sender).await;
+        let mut wait = TICK;
+        match outcome {
+            Ok(counts) if counts.unreachable => {
+                let now = ctx.clock.now();
+                wait = (backoff.failed(now, rand::random()) - now).to_std().unwrap_or(TICK);
+                sender = None;
+            }
+            Ok(counts) => {
+                backoff.succeeded();
+                if counts.sent > 0 {
+                    sent.notify_one();
+                    tracing::info!(
+                        sent = counts.sent,
+                        deferred = counts.deferred,
+                        failed = counts.failed,
+                        "outbox worked"
+                    );
+                }
+            }
+            Err(error) => {
+                if let AppError::Store(store) = &error {
+                    health::database_trouble(&ctx, store).await;
+                }
+                tracing::error!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "the outbox couldn't be worked on");
+            }
+        }
+        if let Err(error) = health::run_pending(&ctx).await {
+            tracing::error!(%error, "the alarm command couldn't be run");
+        }
+        crate::notify::watchdog();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = filed.notified() => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+    if let Some(mut sender) = sender {
+        sender.quit().await;
+    }
+}
+
+async fn outbox_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Sent, AppError> {
+    let now = ctx.clock.now();
+    let seen = ctx.store.read().await?.meta_time(SEEN_UNTIL).await?;
+    health::watch_clock(ctx, seen, now).await?;
+    tick(ctx, seen, now).await?;
+    let sender = match sender {
+        Some(sender) => sender,
+        None => {
+            let smtp = SmtpSubmitter::new(settings::smtp(&ctx.config).await?);
+            sender.insert(Sender::new(Arc::clone(ctx), smtp))
+        }
+    };
+    sender.pass().await
+}
+
+/// Whether an error is a server's that may be well again.
+pub fn is_retryable(error: &NetError) -> bool {
+    error.is_retryable()
+}

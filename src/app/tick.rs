@@ -1,0 +1,216 @@
+//! What the clock brings about: digests, reminders, missed slots, expiring keys, erasures.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::AppError;
+use super::context::{Context, Therapist};
+use super::digest;
+use super::health;
+use super::intake::REQUEST_DAYS;
+use super::post::{Owner, Post, Problem, Recipe};
+use super::reply::taken_days;
+use crate::domain::rhythm::{OpenTurn, Slot, digest_due, missed, reminder_due};
+use crate::model::{Channel, Kind};
+use crate::pgp::Certificate;
+use crate::store::{StoreError, Turn, Tx};
+
+/// Days before and after expiry at which owner and operator are told.
+const KEY_NOTICES: [i64; 3] = [30, 14, 1];
+
+/// Does everything that is due at `now`. `seen_until` is when the last completed look into the mailbox
+/// began: a reply that may still lie there unread is no miss.
+///
+/// # Errors
+/// [`AppError`]: it is tried again at the next tick.
+pub async fn tick(ctx: &Context, seen_until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), AppError> {
+    for therapist in &ctx.therapists {
+        let mut tx = ctx.store.begin().await?;
+        digest_tick(ctx, &mut tx, therapist, now).await?;
+        reminder_tick(ctx, &mut tx, therapist, now).await?;
+        tx.commit().await?;
+    }
+    if let Some(seen_until) = seen_until {
+        missed_tick(ctx, seen_until, now).await?;
+    }
+    daily(ctx, now).await
+}
+
+async fn digest_tick(ctx: &Context, tx: &mut Tx, therapist: &Therapist, now: DateTime<Utc>) -> Result<(), AppError> {
+    let key = format!("digest:{}", therapist.id());
+    let last = tx.meta_time(&key).await?;
+    if let Some(slot) = digest_due(&therapist.digest, now, last) {
+        digest::enqueue(ctx, tx, therapist, slot.at, now).await?;
+        tx.set_meta_time(&key, slot.at).await?;
+        tx.journal(now, "digest", None, json!({ "therapist": therapist.id().0, "slot": slot.at })).await?;
+    }
+    Ok(())
+}
+
+async fn reminder_tick(ctx: &Context, tx: &mut Tx, therapist: &Therapist, now: DateTime<Utc>) -> Result<(), AppError> {
+    let lead = ctx.config.rhythm.reminder;
+    if lead <= TimeDelta::zero() {
+        return Ok(());
+    }
+    let key = format!("reminder:{}", therapist.id());
+    let last = tx.meta_time(&key).await?.map(|at| Slot { at, day: therapist.schedule.local_day(at) });
+    let Some(slot) = reminder_due(&therapist.schedule, now, lead, last) else { return Ok(()) };
+    if digest::due_lines(tx, therapist, slot.at).await?.is_empty() {
+        return Ok(());
+    }
+    Post::to_therapist(Kind::Reminder, therapist.id(), None, now)
+        .enqueue(ctx, tx, &Recipe::Reminder { slot: slot.at }, now)
+        .await?;
+    tx.set_meta_time(&key, slot.at).await?;
+    Ok(())
+}
+
+async fn missed_tick(ctx: &Context, seen_until: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), AppError> {
+    let overdue = ctx.store.read().await?.overdue_turns(now).await?;
+    for turn in overdue {
+        let mut tx = ctx.store.begin().await?;
+        missed_turn(ctx, &mut tx, &turn, seen_until, now).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+async fn missed_turn(
+    ctx: &Context,
+    tx: &mut Tx,
+    turn: &Turn,
+    seen_until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let client = match tx.client(turn.client).await {
+        Ok(Some(client)) => client,
+        Ok(None) => return Ok(()),
+        Err(StoreError::Tampered { code }) => return health::alarm_record(ctx, tx, &code, now).await,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(()) };
+    if !client.state.in_treatment() {
+        return Ok(());
+    }
+    let schedule = ctx.schedule(therapist, &client);
+    let slot = |at: DateTime<Utc>| Slot { at, day: schedule.local_day(at) };
+    let Some(due) = turn.due_at else { return Ok(()) };
+    let facts = OpenTurn {
+        due: slot(due),
+        reply_waiting: !tx.pending_replies(client.id).await?.is_empty(),
+        last_missed: turn.missed_slot.map(slot),
+        misses_running: turn.misses,
+    };
+    let taken = taken_days(tx, &client, None, now).await?;
+    let Some(miss) = missed(&schedule, now, seen_until, &facts, &taken) else { return Ok(()) };
+    tx.miss_turn(turn.id, miss.slot.at).await?;
+    let recipe = Recipe::MissedDay { missed: miss.slot.at, next: miss.next.at };
+    Post::to_client(Kind::MissedDay, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+    tx.journal(now, "missed", Some(&client.code), json!({ "slot": miss.slot.at, "running": miss.running })).await?;
+    if miss.second_running {
+        let problem = Problem { code: Some(client.code.to_string()), ..Problem::new("second-miss") };
+        health::alarm(ctx, tx, &problem, now).await?;
+    }
+    Ok(())
+}
+
+/// Once a day: keys about to expire, requests that are old enough to be erased.
+async fn daily(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
+    let mut tx = ctx.store.begin().await?;
+    let last = tx.meta_time("daily").await?;
+    if last.is_some_and(|last| now >= last && now - last < TimeDelta::hours(12)) {
+        return Ok(());
+    }
+    tx.set_meta_time("daily", now).await?;
+    key_notices(ctx, &mut tx, now).await?;
+    let erased = tx.erase_requests(now - TimeDelta::days(REQUEST_DAYS)).await?;
+    if erased > 0 {
+        tx.journal(now, "requests-erased", None, json!({ "count": erased })).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
+    for therapist in &ctx.therapists {
+        let mut owners = vec![(Owner::Therapist, &therapist.certificate), (Owner::Practice, ctx.key.certificate())];
+        owners.extend(ctx.archive.as_ref().map(|archive| (Owner::Archive, archive)));
+        for (owner, certificate) in owners {
+            let Some((step, expires, days)) = step(certificate, now) else { continue };
+            let key = notice_key(&therapist.id().0, certificate, expires, step);
+            if !tx.notice_once(&key, now).await? {
+                continue;
+            }
+            let fingerprint = certificate.fingerprint();
+            let recipe = Recipe::StaffKeyExpiry { owner, fingerprint, expires, days };
+            Post::to_therapist(Kind::StaffKeyExpiry, therapist.id(), None, now).enqueue(ctx, tx, &recipe, now).await?;
+            let word = if matches!(owner, Owner::Therapist) { "therapist-certificate" } else { "practice-key" };
+            health::alarm(ctx, tx, &Problem::new(word), now).await?;
+        }
+    }
+    let (sound, changed) = health::sound_clients(tx).await?;
+    for code in changed {
+        health::alarm_record(ctx, tx, &code, now).await?;
+    }
+    for client in sound {
+        if !client.state.in_treatment() || client.channel != Channel::OpenPgp {
+            continue;
+        }
+        let Some(certificate) = ctx.client_certificate(&client) else { continue };
+        let Some((step, expires, days)) = step(&certificate, now) else { continue };
+        if tx.notice_once(&notice_key(client.code.as_str(), &certificate, expires, step), now).await? {
+            let recipe = Recipe::KeyExpiry { expires, days };
+            Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+            let fingerprint = certificate.fingerprint();
+            let recipe = Recipe::StaffKeyExpiry { owner: Owner::Client, fingerprint, expires, days };
+            Post::to_therapist(Kind::StaffKeyExpiry, &client.therapist, Some(client.id), now)
+                .enqueue(ctx, tx, &recipe, now)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Once for each step of each expiry: a key that was prolonged expires again.
+fn notice_key(whose: &str, certificate: &Certificate, expires: DateTime<Utc>, step: &str) -> String {
+    format!("key:{whose}:{}:{}:{step}", certificate.fingerprint(), expires.timestamp())
+}
+
+/// Days until a key expires, begun ones counted: 1 on the last day, 0 or less once it has expired.
+pub fn days_left(expires: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
+    let left = expires - now;
+    if left > TimeDelta::zero() { (left - TimeDelta::nanoseconds(1)).num_days() + 1 } else { left.num_days() }
+}
+
+/// Which notice is due: 30, 14 or 1 days before, or after. A key without expiry has none.
+fn step(certificate: &Certificate, now: DateTime<Utc>) -> Option<(&'static str, DateTime<Utc>, i64)> {
+    let expires = certificate.expires_at(now)?;
+    let days = days_left(expires, now);
+    let word = if days <= 0 {
+        "expired"
+    } else if days <= KEY_NOTICES[2] {
+        "1"
+    } else if days <= KEY_NOTICES[1] {
+        "14"
+    } else if days <= KEY_NOTICES[0] {
+        "30"
+    } else {
+        return None;
+    };
+    Some((word, expires, days))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_day_left_until_the_instant_it_expires() {
+        let expires = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let left = |before: TimeDelta| days_left(expires, expires - before);
+        assert_eq!(left(TimeDelta::seconds(1)), 1);
+        assert_eq!(left(TimeDelta::days(1)), 1);
+        assert_eq!(left(TimeDelta::days(1) + TimeDelta::seconds(1)), 2);
+        assert_eq!(left(TimeDelta::zero()), 0);
+        assert_eq!(left(TimeDelta::days(-3)), -3);
+    }
+}

@@ -1,0 +1,413 @@
+//! The mailbox: list, fetch ahead, prepare on all cores, commit in groups, then touch the originals.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::AppError;
+use super::compose::MailError;
+use super::context::Context;
+use super::filing::finish;
+use super::health;
+use super::intake::{Outcome, apply};
+use super::post::Problem;
+use super::prepare::{Arrived, PrepareError, Prepared, over_limit, prepare};
+use crate::config::Junk;
+use crate::failpoint::failpoint;
+use crate::mime::{Mail, MimeError};
+use crate::model::MessageRow;
+use crate::net::{Entry, ImapSession, batches};
+use crate::secret::Plaintext;
+use crate::store::{Disposal, Original, Scan, StoreError, Tries, Tx};
+
+/// What one pass over the mailbox did; the words of `run --once`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub fetched: u32,
+    pub filed: u32,
+    pub held: u32,
+    pub dropped: u32,
+    pub failed: u32,
+    /// The next UID of INBOX when it was listed, where the server says it: what is above came later.
+    pub inbox_next: Option<u32>,
+}
+
+/// Tries before a message is set aside.
+const TRIES: u32 = 3;
+/// Messages committed together.
+const GROUP: usize = 64;
+/// Bytes fetched with one command, and so the most that waits in memory ahead of the cryptography.
+const FETCH_BYTES: u64 = 8 << 20;
+const FETCH_COUNT: usize = 64;
+/// Raw messages in memory at one time, fetched and not yet committed, in KiB.
+const IN_FLIGHT_KIB: u32 = 48 << 10;
+
+/// A message that was fetched, or why it can't be.
+enum Item {
+    Whole(Arrived),
+    /// Over the size limit: only its header block was fetched.
+    TooLarge {
+        place: Arrived,
+        size: u64,
+    },
+    /// The server can't give it to us.
+    Unfetchable(Arrived),
+}
+
+/// One look at every watched folder.
+///
+/// # Errors
+/// [`AppError::Net`] when the server fails; what was committed stays committed.
+pub async fn pass(ctx: &Arc<Context>, imap: &mut ImapSession, passed: &mut Passed) -> Result<(), AppError> {
+    let inbox = imap.written_name(&ctx.config.imap.inbox);
+    // First what an earlier pass committed and did not get to touch.
+    finish(ctx, imap, &inbox).await?;
+    scan(ctx, imap, &inbox, false, passed).await?;
+    let junk = match &ctx.config.imap.junk {
+        Junk::Off => None,
+        Junk::Auto => imap.junk_folder().await?,
+        Junk::Folder(name) => Some(imap.written_name(name)),
+    };
+    if let Some(junk) = junk.filter(|junk| *junk != inbox) {
+        scan(ctx, imap, &junk, true, passed).await?;
+        finish(ctx, imap, &junk).await?;
+    }
+    Ok(())
+}
+
+async fn scan(
+    ctx: &Arc<Context>,
+    imap: &mut ImapSession,
+    folder: &str,
+    junk: bool,
+    passed: &mut Passed,
+) -> Result<(), AppError> {
+    let began = ctx.clock.now();
+    let selected = imap.select(folder).await?;
+    if !junk {
+        passed.inbox_next = selected.uidnext;
+    }
+    let mut tx = ctx.store.read().await?;
+    let known = tx.scan(folder).await?;
+    let same = known.as_ref().is_some_and(|scan| scan.uidvalidity == selected.uidvalidity);
+    let last_scan = known.as_ref().and_then(|scan| scan.completed_at);
+    // INBOX is emptied, so all of it is looked at each time. Of the junk folder only what is new.
+    let after = if junk && same { known.as_ref().map_or(0, |scan| scan.last_uid) } else { 0 };
+    let committed: HashSet<u32> = tx
+        .originals(folder, false)
+        .await?
+        .into_iter()
+        .filter(|original| original.uidvalidity == selected.uidvalidity)
+        .map(|original| original.uid)
+        .collect();
+    let tries: BTreeMap<u32, Tries> =
+        tx.tries(folder, selected.uidvalidity).await?.into_iter().map(|tries| (tries.uid, tries)).collect();
+    drop(tx);
+    let entries: Vec<Entry> =
+        imap.list_new(after).await?.into_iter().filter(|entry| !committed.contains(&entry.uid)).collect();
+    let last_uid = entries.iter().map(|entry| entry.uid).max().unwrap_or(after).max(after);
+    let arrived = |entry: &Entry| Arrived {
+        folder: folder.to_owned(),
+        uidvalidity: selected.uidvalidity,
+        uid: entry.uid,
+        internaldate: entry.internaldate,
+        raw: Plaintext::default(),
+        room: None,
+        tried: tries.contains_key(&entry.uid),
+        first_seen: tries.get(&entry.uid).map_or(began, |tries| tries.first),
+        last_scan,
+        junk,
+    };
+    let done = Intake { ctx, tries: &tries, passed }.run(imap, entries, &arrived).await?;
+    let mut tx = ctx.store.begin().await?;
+    let scan = Scan {
+        folder: folder.to_owned(),
+        uidvalidity: selected.uidvalidity,
+        last_uid: if done { last_uid } else { after },
+        // While a message waits to be looked at again, its arrival mustn't be taken for a later one.
+        completed_at: if done { Some(began) } else { last_scan },
+    };
+    tx.set_scan(&scan).await?;
+    Ok(tx.commit().await?)
+}
+
+/// A message with what came of preparing it.
+type Attempted = (Arrived, Result<Prepared, PrepareError>);
+
+/// One folder's new messages on their way into the store.
+struct Intake<'a> {
+    ctx: &'a Arc<Context>,
+    tries: &'a BTreeMap<u32, Tries>,
+    passed: &'a mut Passed,
+}
+
+impl Intake<'_> {
+    /// Fetches ahead of the cryptography, prepares in order on all cores, commits in groups and touches
+    /// the originals of each group. `false` when some message has to be looked at again.
+    async fn run(
+        mut self,
+        imap: &mut ImapSession,
+        entries: Vec<Entry>,
+        arrived: &impl Fn(&Entry) -> Arrived,
+    ) -> Result<bool, AppError> {
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        let folder = arrived(&entries[0]).folder;
+        let limit = self.ctx.config.intake.max_message;
+        let (sender, receiver) = mpsc::channel::<Item>(FETCH_COUNT * 2);
+        let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
+        let (large, fit): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.size > limit);
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let ctx = Arc::clone(self.ctx);
+        let prepared =
+            futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
+                .map(|item| {
+                    let ctx = Arc::clone(&ctx);
+                    let handle = tokio::runtime::Handle::current();
+                    async move {
+                        let joined = tokio::task::spawn_blocking(move || prepare_item(&ctx, &handle, item)).await;
+                        joined.map_err(AppError::from)
+                    }
+                })
+                .buffered(cores * 2)
+                .ready_chunks(GROUP);
+        let fetch = fetch_all(imap, fit, large, sender, &room, arrived);
+        let commit = async {
+            let mut prepared = std::pin::pin!(prepared);
+            let mut clean = true;
+            while let Some(group) = prepared.next().await {
+                clean &= self.commit(group).await?;
+            }
+            Ok::<bool, AppError>(clean)
+        };
+        let (fetched, clean) = tokio::join!(fetch, commit);
+        let clean = clean?;
+        finish(self.ctx, imap, &folder).await?;
+        fetched?;
+        Ok(clean)
+    }
+
+    async fn commit(&mut self, group: Vec<Result<Attempted, AppError>>) -> Result<bool, AppError> {
+        let mut ready = Vec::with_capacity(group.len());
+        let mut clean = true;
+        for one in group {
+            let (arrived, prepared) = one?;
+            self.passed.fetched += 1;
+            match prepared {
+                Ok(prepared) => ready.push((arrived, prepared)),
+                // The database is busy or full: nobody's letter is to blame.
+                Err(PrepareError::Store(error @ StoreError::Db(_))) => return Err(error.into()),
+                Err(error) => clean &= self.failed_try(&arrived, &error).await?,
+            }
+        }
+        failpoint("prepared");
+        let now = self.ctx.clock.now();
+        let mut tx = self.ctx.store.begin().await?;
+        let (mut outcomes, mut failed) = (Vec::with_capacity(ready.len()), Vec::new());
+        if !self.apply_all(&mut tx, &ready, now, &mut outcomes).await? {
+            // One of them can't be committed: the same again, each in a savepoint of its own.
+            drop(tx);
+            outcomes.clear();
+            tx = self.ctx.store.begin().await?;
+            failed = self.apply_each(&mut tx, &ready, now, &mut outcomes).await?;
+        }
+        for (arrived, _) in outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Blocked) {
+            tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
+        }
+        failpoint("applied");
+        tx.commit().await?;
+        failpoint("committed");
+        for (arrived, outcome) in outcomes {
+            clean &= outcome != Outcome::Blocked;
+            self.count(outcome);
+            if let (Outcome::Filed, Some(row)) = (outcome, filed_row(&ready, arrived)) {
+                self.ctx.owes_copy(row);
+            }
+        }
+        for (arrived, error) in failed {
+            clean &= self.failed_apply(arrived, error).await?;
+        }
+        Ok(clean)
+    }
+
+    /// Applies a group; `false` when one of its messages failed.
+    async fn apply_all<'r>(
+        &self,
+        tx: &mut Tx,
+        ready: &'r [(Arrived, Prepared)],
+        now: DateTime<Utc>,
+        outcomes: &mut Vec<(&'r Arrived, Outcome)>,
+    ) -> Result<bool, AppError> {
+        for (arrived, prepared) in ready {
+            match apply(self.ctx, tx, arrived, prepared, now).await {
+                Ok(outcome) => outcomes.push((arrived, outcome)),
+                Err(AppError::Store(error @ StoreError::Db(_))) => return Err(error.into()),
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Applies each message of a group by itself; gives those that failed.
+    async fn apply_each<'r>(
+        &self,
+        tx: &mut Tx,
+        ready: &'r [(Arrived, Prepared)],
+        now: DateTime<Utc>,
+        outcomes: &mut Vec<(&'r Arrived, Outcome)>,
+    ) -> Result<Vec<(&'r Arrived, AppError)>, AppError> {
+        let mut failed = Vec::new();
+        for (arrived, prepared) in ready {
+            let before = tx.savepoint().await?;
+            match apply(self.ctx, tx, arrived, prepared, now).await {
+                Ok(outcome) => {
+                    tx.keep(before).await?;
+                    outcomes.push((arrived, outcome));
+                }
+                Err(AppError::Store(error @ StoreError::Db(_))) => return Err(error.into()),
+                Err(error) => {
+                    tx.undo(before).await?;
+                    failed.push((arrived, error));
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// A message that was prepared and couldn't be committed. Where only the therapist's certificate is in
+    /// the way, no try is counted: it waits.
+    async fn failed_apply(&mut self, arrived: &Arrived, error: AppError) -> Result<bool, AppError> {
+        if !matches!(error, AppError::Mail(MailError::Seal(_))) {
+            return self.failed_try(arrived, &error).await;
+        }
+        let now = self.ctx.clock.now();
+        let mut tx = self.ctx.store.begin().await?;
+        tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
+        health::alarm(self.ctx, &mut tx, &Problem::new("therapist-certificate"), now).await?;
+        tx.commit().await?;
+        Ok(false)
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Filed | Outcome::Obeyed | Outcome::Requested => self.passed.filed += 1,
+            Outcome::Held => self.passed.held += 1,
+            Outcome::Dropped => self.passed.dropped += 1,
+            Outcome::Refused | Outcome::SetAside | Outcome::Left | Outcome::Blocked => {}
+        }
+    }
+
+    /// Counts a try; after the third the message is set aside, and the operator is told once. Whether the
+    /// folder's cursor may pass it.
+    async fn failed_try(
+        &mut self,
+        arrived: &Arrived,
+        error: &(dyn std::error::Error + Sync),
+    ) -> Result<bool, AppError> {
+        self.passed.failed += 1;
+        tracing::warn!(uid = arrived.uid, %error, source = ?error.source().map(ToString::to_string), "a message couldn't be processed");
+        let now = self.ctx.clock.now();
+        let mut tx = self.ctx.store.begin().await?;
+        let n = tx.count_try(&arrived.folder, arrived.uidvalidity, arrived.uid, now).await?;
+        let earlier = self.tries.get(&arrived.uid).map_or(0, |tries| tries.n);
+        let given_up = n.max(earlier + 1) >= TRIES;
+        // What lies in the junk folder may stay there.
+        if given_up && !arrived.junk {
+            let original = Original {
+                folder: arrived.folder.clone(),
+                uidvalidity: arrived.uidvalidity,
+                uid: arrived.uid,
+                message: None,
+                action: Disposal::Attention,
+                copy_needed: false,
+                at: now,
+            };
+            tx.add_original(&original).await?;
+            tx.journal(now, "attention", None, json!({ "why": "could not be processed", "tries": n })).await?;
+            health::alarm(self.ctx, &mut tx, &Problem { count: Some(1), ..Problem::new("attention") }, now).await?;
+        }
+        tx.commit().await?;
+        Ok(given_up)
+    }
+}
+
+/// The row that a filed message has become.
+fn filed_row(ready: &[(Arrived, Prepared)], arrived: &Arrived) -> Option<MessageRow> {
+    ready.iter().find(|(known, _)| std::ptr::eq(known, arrived)).and_then(|(_, prepared)| match prepared {
+        Prepared::Sealed(sealed) => Some(sealed.row),
+        _ => None,
+    })
+}
+
+/// Prepares one item; a panic of a parser is an error like any other.
+fn prepare_item(ctx: &Context, handle: &tokio::runtime::Handle, item: Item) -> Attempted {
+    let now = ctx.clock.now();
+    match item {
+        Item::Whole(arrived) => {
+            let attempt = std::panic::AssertUnwindSafe(|| prepare(ctx, handle, &arrived, now));
+            let prepared = std::panic::catch_unwind(attempt).unwrap_or(Err(PrepareError::Panicked));
+            (arrived, prepared)
+        }
+        Item::TooLarge { place, size } => {
+            let header = Mail::parse_header(place.raw.as_bytes(), &ctx.limits).ok();
+            let limit = ctx.limits.message;
+            let error = MimeError::TooLarge { bytes: usize::try_from(size).unwrap_or(usize::MAX), limit };
+            let prepared = over_limit(ctx, handle, &place, header.as_ref(), error).map_err(PrepareError::from);
+            (place, prepared)
+        }
+        Item::Unfetchable(arrived) => (arrived, Err(PrepareError::Unfetchable)),
+    }
+}
+
+async fn fetch_all(
+    imap: &mut ImapSession,
+    fit: Vec<Entry>,
+    large: Vec<Entry>,
+    sender: mpsc::Sender<Item>,
+    room: &Arc<Semaphore>,
+    arrived: &impl Fn(&Entry) -> Arrived,
+) -> Result<(), AppError> {
+    let entries: BTreeMap<u32, Entry> = fit.iter().map(|entry| (entry.uid, entry.clone())).collect();
+    for batch in batches(&fit, FETCH_BYTES, FETCH_COUNT) {
+        let kib = |uid: &u32| entries.get(uid).map_or(1, |entry| entry.size / 1024 + 1);
+        let total: u64 = batch.iter().map(kib).sum();
+        let wanted = u32::try_from(total).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB);
+        let Ok(permit) = Arc::clone(room).acquire_many_owned(wanted).await else { return Ok(()) };
+        let permit = Arc::new(permit);
+        let fetched = imap.fetch(&batch).await;
+        failpoint("fetched");
+        for (uid, raw) in fetched.mails {
+            let Some(entry) = entries.get(&uid) else { continue };
+            let item =
+                Item::Whole(Arrived { raw: Plaintext::new(raw), room: Some(Arc::clone(&permit)), ..arrived(entry) });
+            if sender.send(item).await.is_err() {
+                return Ok(());
+            }
+        }
+        if let Some(error) = fetched.ended {
+            return Err(error.into());
+        }
+        for (uid, why) in fetched.missing {
+            // A message that is gone is nobody's fault; one that can't be read is set aside in the end.
+            if let Some(entry) = entries.get(&uid)
+                && !matches!(why, crate::net::WhyMissing::Absent)
+                && sender.send(Item::Unfetchable(arrived(entry))).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+    }
+    for entry in large {
+        let Some(header) = imap.fetch_header(entry.uid).await? else { continue };
+        let place = Arrived { raw: Plaintext::new(header), ..arrived(&entry) };
+        if sender.send(Item::TooLarge { place, size: entry.size }).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

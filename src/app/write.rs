@@ -1,0 +1,451 @@
+//! Writes each kind of outgoing mail from its recipe, at the moment when it leaves.
+
+use chrono::{DateTime, Utc};
+
+use super::AppError;
+use super::compose::{self, Head, MailError, WaitingLetter};
+use super::context::{Context, Therapist};
+use super::digest;
+use super::guard;
+use super::post::{Cause, Owner, Recipe};
+use super::reply;
+use crate::letters::{self, FailureCause, HealthItem, KeyOwner, Letter, Reader, Rendered, ReplyFrame};
+use crate::mime::{self, OutPart, Outgoing};
+use crate::model::{Address, Kind, MessageRow};
+use crate::pgp::{Certificate, Purpose};
+use crate::store::{Client, Message, Outbox, StoreError, Tx};
+
+/// A mail that is written and not yet sealed.
+pub struct Written {
+    mail: Outgoing,
+    sealing: Sealing,
+}
+
+enum Sealing {
+    /// Sealed at filing or when it was made.
+    Done(Vec<u8>),
+    To(Vec<Certificate>),
+    /// In clear, signed: only where the kind may be clear.
+    Clear,
+    /// There is nobody to seal it to: it must not leave.
+    Impossible,
+}
+
+impl Written {
+    /// Signs and seals. CPU-bound.
+    ///
+    /// # Errors
+    /// [`MailError`]: it fails closed.
+    pub fn seal(self, ctx: &Context, now: DateTime<Utc>) -> Result<Vec<u8>, MailError> {
+        Ok(match &self.sealing {
+            Sealing::Done(armored) => mime::encrypted(&self.mail, armored),
+            Sealing::To(certificates) => {
+                for certificate in certificates {
+                    certificate.usable_for(Purpose::Encrypt, now).map_err(|_| MailError::NoCertificate)?;
+                }
+                let to: Vec<&Certificate> = certificates.iter().collect();
+                mime::encrypted(&self.mail, &compose::seal(ctx, &self.mail, &to)?)
+            }
+            Sealing::Clear => compose::signed_in_clear(ctx, &self.mail)?,
+            Sealing::Impossible => return Err(MailError::NoCertificate),
+        })
+    }
+}
+
+/// The one address that a mail's recipient is registered with: what the guard holds the mail against.
+pub fn registered(ctx: &Context, row: &Outbox, client: Option<&Client>) -> Option<Address> {
+    match (&row.therapist, client, &row.recipient) {
+        (Some(therapist), _, _) => ctx.therapist(therapist).map(|therapist| therapist.settings.address.clone()),
+        (None, Some(client), _) => Some(client.address.clone()),
+        (None, None, recipient) => recipient.clone(),
+    }
+}
+
+/// What is at hand while one mail is written.
+struct Desk<'a> {
+    ctx: &'a Context,
+    row: &'a Outbox,
+    message: Option<&'a Message>,
+    client: Option<&'a Client>,
+    now: DateTime<Utc>,
+}
+
+/// Writes a mail from its row; `None` when there is nothing to say any more.
+///
+/// # Errors
+/// [`AppError`] of the database, or a letter that can't be rendered.
+pub async fn write(
+    ctx: &Context,
+    tx: &mut Tx,
+    row: &Outbox,
+    message: Option<&Message>,
+    client: Option<&Client>,
+    now: DateTime<Utc>,
+) -> Result<Option<Written>, AppError> {
+    let Ok(recipe) = serde_json::from_value::<Recipe>(row.facts.clone()) else {
+        return Err(StoreError::Corrupt { table: "outbox", row: row.id.0 }.into());
+    };
+    let desk = Desk { ctx, row, message, client, now };
+    match recipe {
+        Recipe::Forward => desk.forward(tx).await,
+        Recipe::Reply => desk.therapists_letter(tx).await,
+        Recipe::Sealed { armored, at, in_reply_to, references } => {
+            desk.sealed(armored.into_bytes(), at, in_reply_to, references)
+        }
+        Recipe::Digest { slot } => desk.digest(tx, slot).await,
+        Recipe::Reminder { slot } => desk.reminder(tx, slot).await,
+        Recipe::HeldNotice => desk.held_notice(),
+        Recipe::DeliveryFailure { kind, sent, cause } => desk.delivery_failure(kind, sent, cause),
+        Recipe::StaffKeyExpiry { owner, fingerprint, expires, days } => {
+            desk.staff_key_expiry(owner, fingerprint, expires, days)
+        }
+        Recipe::HealthAlarm { problem, since } => desk.health_alarm(&problem, since),
+        Recipe::RoundTrip => desk.round_trip(),
+        recipe => desk.to_client(recipe),
+    }
+}
+
+impl Desk<'_> {
+    fn head(&self, in_reply_to: Option<String>) -> Head {
+        Head {
+            message_id: self.row.mail_id.clone().unwrap_or_else(|| compose::new_message_id(self.ctx)),
+            at: self.now,
+            references: in_reply_to.iter().cloned().collect(),
+            in_reply_to,
+            automatic: compose::is_automatic(self.row.kind),
+        }
+    }
+
+    fn therapist(&self) -> Result<&Therapist, AppError> {
+        let id = self
+            .row
+            .therapist
+            .as_ref()
+            .or(self.client.map(|client| &client.therapist))
+            .ok_or(StoreError::Corrupt { table: "outbox", row: self.row.id.0 })?;
+        match self.ctx.therapist(id) {
+            Some(therapist) => Ok(therapist),
+            None => Err(AppError::NoTherapist { therapist: id.clone() }),
+        }
+    }
+
+    /// The certificates of a mail to a therapist: theirs and the archive's.
+    fn staff_keys(&self, therapist: &Therapist) -> Sealing {
+        let archive = self.ctx.archive.iter().cloned();
+        Sealing::To(std::iter::once(therapist.certificate.clone()).chain(archive).collect())
+    }
+
+    /// A filed message, exactly as it was sealed.
+    async fn forward(&self, tx: &mut Tx) -> Result<Option<Written>, AppError> {
+        let therapist = self.therapist()?;
+        let Some(message) = self.message else { return Ok(None) };
+        let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
+        let mail = stored_mail(self.ctx, therapist, self.client, message);
+        Ok(Some(Written { mail, sealing: Sealing::Done(sealed) }))
+    }
+
+    fn sealed(
+        &self,
+        armored: Vec<u8>,
+        at: DateTime<Utc>,
+        in_reply_to: Option<String>,
+        references: Vec<String>,
+    ) -> Result<Option<Written>, AppError> {
+        let therapist = self.therapist()?;
+        let head = Head { at, references, ..self.head(in_reply_to) };
+        let mail = compose::to_therapist(self.ctx, therapist, self.client, head, String::new(), Vec::new());
+        Ok(Some(Written { mail, sealing: Sealing::Done(armored) }))
+    }
+
+    /// The therapist's words, opened for this moment and sealed to the client.
+    async fn therapists_letter(&self, tx: &mut Tx) -> Result<Option<Written>, AppError> {
+        let (Some(message), Some(client)) = (self.message, self.client) else { return Ok(None) };
+        let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
+        let letter = WaitingLetter::open(self.ctx, &sealed, self.now)?;
+        let reader = self.ctx.reader_for(client);
+        let newest = match message.answers {
+            Some(row) => tx.message(row).await?,
+            None => None,
+        };
+        let origin = newest.and_then(|newest| newest.origin_id);
+        let (subject, parts) = if message.kind == Kind::Closed {
+            let line = Some(letter.text.trim()).filter(|line| !line.is_empty()).map(str::to_owned);
+            let practice = self.ctx.config.practice.name.clone();
+            let facts = letters::Closed { practice, line, slot: message.slot.unwrap_or(self.now) };
+            let rendered = compose::render(self.ctx, &Letter::Closed(facts), reader)?;
+            (rendered.subject.clone(), compose::letter_parts(&rendered))
+        } else {
+            let letters = reply::answered_letters(tx, message.turn).await?;
+            let frame = match message.kind {
+                Kind::Reply | Kind::Urgent => {
+                    compose::render(self.ctx, &Letter::ReplyFrame(ReplyFrame { letters }), reader)?.text
+                }
+                _ => String::new(),
+            };
+            (letter.subject.clone(), compose::reply_parts(letter, &frame))
+        };
+        let head = Head {
+            message_id: message.message_id.clone().unwrap_or_else(|| compose::new_message_id(self.ctx)),
+            ..self.head(origin)
+        };
+        let mail = compose::to_client(self.ctx, client, head, subject, parts);
+        Ok(Some(Written { mail, sealing: self.client_keys(client) }))
+    }
+
+    fn client_keys(&self, client: &Client) -> Sealing {
+        self.ctx.client_certificate(client).map_or(Sealing::Impossible, |certificate| Sealing::To(vec![certificate]))
+    }
+
+    /// Whether the client's certificate can be sealed to now.
+    fn sealable(&self, client: &Client) -> bool {
+        self.ctx
+            .client_certificate(client)
+            .is_some_and(|certificate| certificate.usable_for(Purpose::Encrypt, self.now).is_ok())
+    }
+
+    /// Cadre's own letters to clients and strangers.
+    fn to_client(&self, recipe: Recipe) -> Result<Option<Written>, AppError> {
+        let Some(client) = self.client else { return self.to_stranger(&recipe) };
+        let reader = self.ctx.reader_for(client);
+        let sealed = self.sealable(client);
+        let (letter, origin) = self.letter_for(client, recipe, sealed);
+        let Some(letter) = letter else { return Ok(None) };
+        let name = letter.name();
+        let rendered = compose::render(self.ctx, &letter, reader)?;
+        let head = self.head(origin);
+        let clear = guard::clear_letter(self.row.kind) == Some(name);
+        // What may be clear is sealed all the same where it can be.
+        if sealed || !clear {
+            let parts = with_key(self.ctx, compose::letter_parts(&rendered), name);
+            let mail = compose::to_client(self.ctx, client, head, rendered.subject, parts);
+            let sealing = self.client_keys(client);
+            return Ok(Some(Written { mail, sealing }));
+        }
+        Ok(Some(self.in_clear(&client.address, reader, head, rendered, name)))
+    }
+
+    fn in_clear(&self, to: &Address, reader: Reader, head: Head, rendered: Rendered, name: letters::Name) -> Written {
+        let mail = compose::in_clear(self.ctx, to, reader, head, rendered, carries_key(name));
+        Written { mail, sealing: Sealing::Clear }
+    }
+
+    fn letter_for(&self, client: &Client, recipe: Recipe, sealed: bool) -> (Option<Letter>, Option<String>) {
+        let practice = self.ctx.config.practice.name.clone();
+        let neutral_name = self.ctx.neutral_name(client.language);
+        let fingerprint = self.ctx.key.certificate().fingerprint();
+        let lines = || self.ctx.lines.crisis(&self.ctx.config.practice.country, client.language);
+        match recipe {
+            Recipe::Acknowledgement { arrived, expected, origin } => {
+                let expected = expected.unwrap_or(arrived);
+                let letter = if sealed {
+                    Letter::Acknowledgement(letters::Acknowledgement { practice, arrived, expected, lines: lines() })
+                } else {
+                    let facts = letters::AcknowledgementClear { neutral_name, arrived, expected };
+                    Letter::AcknowledgementClear(facts)
+                };
+                (Some(letter), origin)
+            }
+            Recipe::MissedDay { missed, next } => {
+                (Some(Letter::MissedDay(letters::MissedDay { practice, missed, next, lines: lines() })), None)
+            }
+            Recipe::AboutKeys { origin } if sealed => {
+                (Some(Letter::AboutKeys(letters::AboutKeys { practice, fingerprint })), origin)
+            }
+            Recipe::AboutKeys { origin } => {
+                (Some(Letter::AboutKeysClear(letters::AboutKeysClear { neutral_name, fingerprint })), origin)
+            }
+            Recipe::Undecryptable { origin } => {
+                (Some(Letter::Undecryptable(letters::Undecryptable { neutral_name, fingerprint })), origin)
+            }
+            Recipe::TooLarge { origin } => {
+                let limit = self.ctx.config.intake.max_message;
+                (Some(Letter::TooLarge(letters::TooLarge { neutral_name, limit })), origin)
+            }
+            Recipe::KeyExpiry { expires, days } => {
+                let fingerprint = client.fingerprint.clone().unwrap_or_default();
+                (Some(Letter::KeyExpiry(letters::KeyExpiry { neutral_name, fingerprint, expires, days })), None)
+            }
+            _ => (None, None),
+        }
+    }
+
+    /// One neutral answer in the practice's language.
+    fn to_stranger(&self, recipe: &Recipe) -> Result<Option<Written>, AppError> {
+        let (Recipe::Stranger { origin }, Some(to)) = (recipe, &self.row.recipient) else { return Ok(None) };
+        let practice = &self.ctx.config.practice;
+        let reader = Reader { language: practice.language, zone: practice.timezone };
+        let facts = letters::Stranger { neutral_name: self.ctx.neutral_name(reader.language) };
+        let letter = Letter::Stranger(facts);
+        let name = letter.name();
+        let rendered = compose::render(self.ctx, &letter, reader)?;
+        Ok(Some(self.in_clear(to, reader, self.head(origin.clone()), rendered, name)))
+    }
+
+    fn staff_letter(&self, letter: &Letter) -> Result<Option<Written>, AppError> {
+        let therapist = self.therapist()?;
+        let rendered = compose::render(self.ctx, letter, therapist.reader())?;
+        let parts = compose::letter_parts(&rendered);
+        let mail = compose::to_therapist(self.ctx, therapist, self.client, self.head(None), rendered.subject, parts);
+        Ok(Some(Written { mail, sealing: self.staff_keys(therapist) }))
+    }
+
+    async fn digest(&self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Option<Written>, AppError> {
+        let therapist = self.therapist()?;
+        let sheet = digest::sheet(self.ctx, tx, therapist, slot).await?;
+        self.staff_letter(&Letter::Digest(letters::Digest::of(&sheet)))
+    }
+
+    async fn reminder(&self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Option<Written>, AppError> {
+        let therapist = self.therapist()?;
+        let due = digest::due_lines(tx, therapist, slot).await?;
+        if due.is_empty() {
+            return Ok(None);
+        }
+        self.staff_letter(&Letter::Reminder(letters::Reminder { slot, due }))
+    }
+
+    fn held_notice(&self) -> Result<Option<Written>, AppError> {
+        let Some(message) = self.message else { return Ok(None) };
+        let facts = letters::HeldNotice {
+            code: self.client.map(|client| client.code.clone()),
+            label: self.client.and_then(|client| client.label.clone()),
+            number: message.held_no.map_or_else(String::new, |n| format!("H{n}")),
+            verdict: message.verdict.unwrap_or(crate::model::Verdict::Bad),
+            marks: message.marks.clone(),
+            arrived: message.at,
+            releasable: super::intake::releasable(message),
+        };
+        self.staff_letter(&Letter::HeldNotice(facts))
+    }
+
+    fn delivery_failure(&self, kind: Kind, sent: DateTime<Utc>, cause: Cause) -> Result<Option<Written>, AppError> {
+        let Some(client) = self.client else { return Ok(None) };
+        let therapist = self.therapist()?;
+        let other_way = therapist.settings.cadre.fallback.get(therapist.settings.language);
+        let facts = letters::DeliveryFailure {
+            code: client.code.clone(),
+            label: client.label.clone(),
+            kind,
+            sent,
+            cause: match cause {
+                Cause::Refused => FailureCause::Refused,
+                Cause::GaveUp => FailureCause::GaveUp,
+                Cause::CertificateUnusable => FailureCause::CertificateUnusable,
+            },
+            other_way: (!other_way.is_empty()).then(|| other_way.to_owned()),
+        };
+        self.staff_letter(&Letter::DeliveryFailure(facts))
+    }
+
+    fn staff_key_expiry(
+        &self,
+        owner: Owner,
+        fingerprint: String,
+        expires: DateTime<Utc>,
+        days: i64,
+    ) -> Result<Option<Written>, AppError> {
+        let owner = match (owner, self.client) {
+            (Owner::Practice, _) => KeyOwner::Practice,
+            (Owner::Archive, _) => KeyOwner::Archive,
+            (Owner::Client, Some(client)) => {
+                KeyOwner::Client { code: client.code.clone(), label: client.label.clone() }
+            }
+            _ => KeyOwner::Therapist,
+        };
+        self.staff_letter(&Letter::StaffKeyExpiry(letters::StaffKeyExpiry { owner, fingerprint, expires, days }))
+    }
+
+    fn health_alarm(&self, problem: &super::post::Problem, since: DateTime<Utc>) -> Result<Option<Written>, AppError> {
+        let Some(to) = &self.row.recipient else { return Ok(None) };
+        let practice = &self.ctx.config.practice;
+        let reader = Reader { language: practice.language, zone: practice.timezone };
+        let letter =
+            Letter::HealthAlarm(letters::HealthAlarm { items: vec![HealthItem { problem: problem.letter(), since }] });
+        let name = letter.name();
+        let rendered = compose::render(self.ctx, &letter, reader)?;
+        Ok(Some(self.in_clear(to, reader, self.head(None), rendered, name)))
+    }
+
+    /// To the practice itself, for `check --round-trip`.
+    fn round_trip(&self) -> Result<Option<Written>, AppError> {
+        Ok(Some(round_trip(self.ctx, self.head(None))))
+    }
+}
+
+/// The mail that `check --round-trip` sends to the practice's own address.
+pub fn round_trip(ctx: &Context, head: Head) -> Written {
+    let address = ctx.config.practice.address.clone();
+    let mail = Outgoing {
+        from_display: String::new(),
+        from: address.clone(),
+        to: vec![address.clone()],
+        subject: "Cadre: round trip".to_owned(),
+        outer_subject: None,
+        message_id: head.message_id,
+        in_reply_to: None,
+        references: Vec::new(),
+        date: head.at,
+        automatic: true,
+        autocrypt: None,
+        parts: vec![OutPart::Text("This mail was sent by `cadre check --round-trip`.\n".to_owned())],
+    };
+    let sealing = Sealing::To(vec![ctx.key.certificate().clone()]);
+    Written { mail, sealing }
+}
+
+/// Letters that carry the practice's key.
+const fn carries_key(name: letters::Name) -> bool {
+    matches!(
+        name,
+        letters::Name::Undecryptable
+            | letters::Name::Stranger
+            | letters::Name::AboutKeys
+            | letters::Name::AboutKeysClear
+    )
+}
+
+fn with_key(ctx: &Context, mut parts: Vec<OutPart>, name: letters::Name) -> Vec<OutPart> {
+    if carries_key(name) {
+        parts.push(compose::key_part(ctx));
+    }
+    parts
+}
+
+/// The mail around a stored body sealed to the therapist: what was forwarded, or a copy of what was sent.
+/// Everything in it is the same each time, as the protected headers inside say.
+pub fn stored_mail(ctx: &Context, therapist: &Therapist, client: Option<&Client>, message: &Message) -> Outgoing {
+    let out = message.direction == crate::model::Direction::Out;
+    let head = Head {
+        message_id: if out {
+            copy_id(ctx, message.id)
+        } else {
+            message.message_id.clone().unwrap_or_else(|| copy_id(ctx, message.id))
+        },
+        at: if out { message.forwarded_at.unwrap_or(message.at) } else { message.seen_at },
+        in_reply_to: None,
+        references: Vec::new(),
+        automatic: false,
+    };
+    compose::to_therapist(ctx, therapist, client, head, String::new(), Vec::new())
+}
+
+/// The Message-ID of a sent letter's copy: never the one that the client saw.
+fn copy_id(ctx: &Context, row: MessageRow) -> String {
+    let hash = ctx.store.vault().message_id(&format!("copy of {}", row.0));
+    mime::new_message_id(hash, ctx.config.practice.address.domain())
+}
+
+/// The copy of a sent letter, for the therapist's folder.
+pub fn copy_for_therapist(
+    ctx: &Context,
+    therapist: &Therapist,
+    client: &Client,
+    message: &Message,
+    letter: WaitingLetter,
+    now: DateTime<Utc>,
+) -> Outgoing {
+    let sent = Message { forwarded_at: Some(now), ..message.clone() };
+    let subject = format!("[{}] → {}", client.code, letter.subject);
+    let parts = compose::reply_parts(letter, "");
+    Outgoing { subject, parts, ..stored_mail(ctx, therapist, Some(client), &sent) }
+}
