@@ -6,6 +6,7 @@
 //! another. `ARCHITECTURE.md` states the invariants and names the test of each.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -1,0 +1,268 @@
+//! What can be typed, with the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A gateway for psychotherapy by e-mail: verified letters in, one considered, encrypted reply a day out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cadre",
+    version,
+    max_term_width = 100,
+    after_help = "\
+The first day:
+  cadre init /etc/cadre                         make keys and a commented configuration
+  cadre --config /etc/cadre/cadre.toml check    see everything that is wrong, with its remedy
+  cadre --config /etc/cadre/cadre.toml client add
+  cadre --config /etc/cadre/cadre.toml run
+
+Exit status: 0 done (warnings included), 1 it failed or found errors, 2 wrong usage or unreadable configuration."
+)]
+pub struct Cli {
+    /// The configuration; else $CADRE_CONFIG, ./cadre.toml, /etc/cadre/cadre.toml
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a practice: keys and a commented configuration in a new folder
+    Init(Box<Init>),
+    /// Check everything: configuration, files, log-ins, TLS, folders, keys, slots
+    Check {
+        /// Also send the mailbox an encrypted mail and see it come back
+        #[arg(long)]
+        round_trip: bool,
+    },
+    /// Run the daemon
+    Run {
+        /// One pass (fetch, release, digest, send), then end: for cron
+        #[arg(long)]
+        once: bool,
+    },
+    /// Clients: add, list, show, pause, resume, key
+    #[command(subcommand)]
+    Client(Client),
+    /// One client's correspondence: codes, verdicts, times and sizes, never content
+    Thread {
+        /// The client's code, such as C-7K2M
+        code: String,
+    },
+    /// What waits to leave: list, hold, cancel, retry
+    #[command(subcommand)]
+    Queue(Queue),
+    /// The therapist's digest
+    Digest {
+        /// Print it instead of sending it
+        #[arg(long, required = true)]
+        preview: bool,
+        /// The therapist's id; the only or the first one by default
+        #[arg(long, value_name = "ID")]
+        therapist: Option<String>,
+        /// Print the HTML part
+        #[arg(long)]
+        html: bool,
+    },
+    /// The content-free audit trail: show, verify
+    #[command(subcommand)]
+    Journal(Journal),
+    /// Say what Cadre thinks of a message, and why; nothing is filed and no content is shown
+    Explain {
+        /// The message as it was received (RFC 5322), or - for standard input
+        file: PathBuf,
+    },
+    /// How things are: mailbox, sending, slots, queue, keys
+    Status {
+        /// Print again every few seconds
+        #[arg(long)]
+        watch: bool,
+    },
+}
+
+#[derive(Debug, Args, Clone, Default)]
+pub struct Init {
+    /// The folder to make; nothing in it is overwritten
+    pub dir: PathBuf,
+    /// The practice's name
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// The practice's address, that clients write to
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// What clear mail calls the practice
+    #[arg(long, value_name = "TEXT")]
+    pub neutral_name: Option<String>,
+    /// Language of letters: fr or en
+    #[arg(long, value_name = "fr|en")]
+    pub language: Option<String>,
+    /// Time zone, such as Europe/Paris
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Country, for holidays and emergency lines: FR, BE, CH, CA, GB, US, …
+    #[arg(long, value_name = "CC")]
+    pub country: Option<String>,
+    /// Region, for regional holidays: FR-57, CA-QC, …
+    #[arg(long, value_name = "CC-RR")]
+    pub region: Option<String>,
+    /// Frame: the channel and its rhythm, in words
+    #[arg(long, value_name = "TEXT")]
+    pub channel: Option<String>,
+    /// Frame: price and means of payment
+    #[arg(long, value_name = "TEXT")]
+    pub price: Option<String>,
+    /// Frame: the other way when the line breaks
+    #[arg(long, value_name = "TEXT")]
+    pub fallback: Option<String>,
+    /// Operator's address for health alarms
+    #[arg(long, value_name = "ADDRESS")]
+    pub operator: Option<String>,
+    #[arg(long, value_name = "HOST")]
+    pub imap_host: Option<String>,
+    #[arg(long, value_name = "PORT")]
+    pub imap_port: Option<u16>,
+    /// implicit, starttls or none (none: loopback only)
+    #[arg(long, value_name = "MODE")]
+    pub imap_tls: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub imap_username: Option<String>,
+    /// A file that holds the IMAP password; it is copied into the folder
+    #[arg(long, value_name = "FILE")]
+    pub imap_password_file: Option<PathBuf>,
+    #[arg(long, value_name = "HOST")]
+    pub smtp_host: Option<String>,
+    #[arg(long, value_name = "PORT")]
+    pub smtp_port: Option<u16>,
+    /// implicit, starttls or none (none: loopback only)
+    #[arg(long, value_name = "MODE")]
+    pub smtp_tls: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub smtp_username: Option<String>,
+    /// A file that holds the SMTP password; it is copied into the folder
+    #[arg(long, value_name = "FILE")]
+    pub smtp_password_file: Option<PathBuf>,
+    /// folders, delete or keep
+    #[arg(long, value_name = "MODE")]
+    pub filing: Option<String>,
+    /// The therapist's id in the configuration, such as a short name
+    #[arg(long, value_name = "ID")]
+    pub therapist: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    pub therapist_name: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    pub therapist_title: Option<String>,
+    /// Register number, such as "RPPS 10000000000"
+    #[arg(long, value_name = "TEXT")]
+    pub therapist_register: Option<String>,
+    #[arg(long, value_name = "ADDRESS")]
+    pub therapist_address: Option<String>,
+    /// The therapist's OpenPGP certificate; it is copied into the folder
+    #[arg(long, value_name = "FILE")]
+    pub therapist_certificate: Option<PathBuf>,
+    /// each: letters are passed on at once; daily: with the digest
+    #[arg(long, value_name = "each|daily")]
+    pub forward: Option<String>,
+    /// Where the archive key's secret is written, once: a USB stick, or a file you print
+    #[arg(long, value_name = "PATH", conflicts_with = "no_archive")]
+    pub archive_secret: Option<PathBuf>,
+    /// Make no archive key
+    #[arg(long)]
+    pub no_archive: bool,
+    /// Ask nothing, even on a terminal
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Client {
+    /// Add a client; asks for what is missing on a terminal
+    Add(ClientAdd),
+    /// Codes, states, therapists
+    List,
+    /// One client
+    Show {
+        code: String,
+        /// Also name and address: on a terminal only, and journalled
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Stop the rhythm for a client: no slots, no misses; letters are still filed and passed on
+    Pause { code: String },
+    /// Start it again
+    Resume { code: String },
+    /// Show a client's pinned certificate, or pin another one
+    Key {
+        code: String,
+        /// Pin this certificate, after its fingerprint was compared by voice
+        #[arg(long, value_name = "FILE")]
+        pin: Option<PathBuf>,
+        /// The fingerprint that was compared; asked for on a terminal
+        #[arg(long, value_name = "FINGERPRINT", requires = "pin")]
+        fingerprint: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ClientAdd {
+    /// The client's address; asked for on a terminal, `-` reads it from standard input, so that it
+    /// need not stand in a shell's history
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// The therapist's id
+    #[arg(long, value_name = "ID")]
+    pub therapist: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// fr or en; the practice's by default
+    #[arg(long, value_name = "fr|en")]
+    pub language: Option<String>,
+    /// The client's OpenPGP certificate, compared by voice
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// openpgp (pdf comes with a later version)
+    #[arg(long, value_name = "CHANNEL")]
+    pub channel: Option<String>,
+    /// Consent was given on paper: the client is active from now on
+    #[arg(long, requires = "consent_note")]
+    pub active: bool,
+    /// When and how consent was given
+    #[arg(long, value_name = "TEXT")]
+    pub consent_note: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Queue {
+    /// What is unfinished
+    List {
+        /// Also what is finished
+        #[arg(long)]
+        all: bool,
+    },
+    /// Put one mail aside
+    Hold { id: String },
+    /// Never send it
+    Cancel { id: String },
+    /// Try it (again) now; a held one waits again
+    Retry { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Journal {
+    /// The last entries
+    Show {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 50)]
+        lines: u32,
+    },
+    /// Check the whole chain; ends with 1 on any change, cut or lag
+    Verify {
+        /// A count and head from a digest
+        #[arg(long, value_name = "N:HEAD")]
+        expect: Option<String>,
+    },
+}

@@ -1,0 +1,361 @@
+//! What can be seen on this machine: files, keys, letters, rhythm, database.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use nix::unistd::{AccessFlags, access};
+
+use super::report::{Group, Report};
+use crate::app::context::load_practice_key;
+use crate::app::digest::KEY_WARNING;
+use crate::app::send::NULL_PATH_REFUSED;
+use crate::app::supervisor::SEEN_UNTIL;
+use crate::config::{Config, Therapist};
+use crate::domain::holidays::Calendar;
+use crate::domain::rhythm::Schedule;
+use crate::letters::{Letters, Lines};
+use crate::model::Filing;
+use crate::pgp::{Certificate, KeyError, PracticeKey, Purpose};
+use crate::store::{Store, StoreError, Vault};
+
+/// Before this the clock can't be right: the program wasn't written yet.
+const BUILT_AFTER: i64 = 1_767_225_600;
+/// Larger files are no keys.
+const LARGEST_KEY: u64 = 1 << 20;
+
+/// Every file that the configuration names; who may change the folder; where secrets lie about.
+pub(super) fn files(config: &Config, report: &mut Report) {
+    let before = config.check_files();
+    let sound = before.iter().all(|finding| !finding.is_error());
+    before.into_iter().for_each(|finding| report.add(Group::Files, finding));
+    if sound {
+        report.good(Group::Files, "every file is there, and secrets are closed to others");
+    }
+    for path in [config.folder(), config.file.as_path()] {
+        let mode = fs::metadata(path).map_or(0, |facts| facts.permissions().mode() & 0o777);
+        if mode & 0o022 != 0 {
+            let cause = format!("{} can be changed by others (mode {mode:03o})", path.display());
+            let remedy = format!("chmod go-w {}", path.display());
+            report.warn(Group::Files, config, "", &cause, &remedy);
+        }
+    }
+    if config.imap.filing == Filing::Keep {
+        let cause = "with \"keep\" originals stay readable on the mail server, in Cadre/Done, for whoever has the \
+                     practice's key";
+        report.warn(Group::Files, config, "[imap] filing", cause, "write filing = \"folders\" unless you need them");
+    }
+}
+
+/// The practice's key, the archive's and the therapists' certificates.
+pub(super) fn keys(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+    if now.timestamp() < BUILT_AFTER {
+        report.error(Group::Keys, config, "", "this machine's clock is wrong", "set it; slots and keys depend on it");
+    }
+    practice_key(config, report, now);
+    if let Some(path) = &config.keys.archive {
+        let key = "[keys] archive";
+        if let Some(certificate) = certificate(config, report, key, path) {
+            judge(config, report, key, &certificate, &[Purpose::Encrypt], now);
+            stray_secret(config, report, &certificate);
+        }
+    }
+    for therapist in &config.therapists {
+        let key = format!("[[therapist]] {}.certificate", therapist.id);
+        let Some(certificate) = certificate(config, report, &key, &therapist.certificate) else { continue };
+        judge(config, report, &key, &certificate, &[Purpose::Encrypt, Purpose::Sign], now);
+        let address = therapist.address.as_typed();
+        let addresses = certificate.user_ids_addresses();
+        if !report.therapist_mended(&therapist.id.0, &["address"])
+            && !addresses.iter().any(|known| known.eq_ignore_ascii_case(address))
+        {
+            let cause = "no user ID of the certificate has the therapist's address";
+            report.warn(Group::Keys, config, &key, cause, "make sure that it is the therapist's own certificate");
+        }
+    }
+}
+
+fn practice_key(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+    let name = "[keys] secret";
+    let blocked = report.has_error_at(name) || report.has_error_at("[keys] passphrase_file");
+    if blocked || report.any_mended("[keys]", &["secret", "passphrase_file"]) {
+        return;
+    }
+    let key = match load_practice_key(config) {
+        Ok(key) => key,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let (cause, remedy) = parts(&source);
+            return report.error(
+                Group::Keys,
+                config,
+                name,
+                &format!("the practice's key can't be used: {cause}"),
+                remedy,
+            );
+        }
+    };
+    let certificate = key.certificate();
+    let sound = judge(config, report, name, certificate, &[Purpose::Encrypt, Purpose::Sign], now);
+    let addresses = certificate.user_ids_addresses();
+    let own = config.practice.address.as_typed();
+    if !report.any_mended("[practice]", &["address"]) && !addresses.iter().any(|known| known.eq_ignore_ascii_case(own))
+    {
+        let cause = "no user ID of the practice's key is the practice's address, so mail programs won't find it";
+        let remedy = "correct [practice] address, or make a key with `cadre init` in another folder";
+        report.error(Group::Keys, config, name, cause, remedy);
+    } else if sound {
+        report.good(Group::Keys, format!("the practice's key opens and signs: {}", certificate.fingerprint()));
+    }
+}
+
+/// Reads one certificate; a file with a secret key in it is an error of its own.
+fn certificate(config: &Config, report: &mut Report, key: &str, path: &Path) -> Option<Certificate> {
+    if report.has_error_at(key) {
+        return None;
+    }
+    let bytes = fs::read(path).ok()?;
+    if has_secret(&bytes) {
+        let cause = format!("{} holds a SECRET key, and must hold a certificate only", path.display());
+        let remedy = "export the public part alone, and take the secret key away from this machine";
+        report.error(Group::Keys, config, key, &cause, remedy);
+        return None;
+    }
+    match Certificate::from_bytes(&bytes) {
+        Ok(certificate) => Some(certificate),
+        Err(error) => {
+            let error = error.to_string();
+            let (cause, remedy) = parts(&error);
+            report.error(Group::Keys, config, key, &format!("{}: {cause}", path.display()), remedy);
+            None
+        }
+    }
+}
+
+fn has_secret(bytes: &[u8]) -> bool {
+    matches!(PracticeKey::load(bytes, None), Ok(_) | Err(KeyError::Locked | KeyError::WrongPassphrase))
+}
+
+/// Whether a certificate does what it is for, and how long.
+fn judge(
+    config: &Config,
+    report: &mut Report,
+    key: &str,
+    certificate: &Certificate,
+    purposes: &[Purpose],
+    now: DateTime<Utc>,
+) -> bool {
+    let mut causes: Vec<String> = Vec::new();
+    for purpose in purposes {
+        if let Err(problem) = certificate.usable_for(*purpose, now) {
+            causes.push(problem.to_string());
+        }
+    }
+    causes.dedup();
+    for whole in &causes {
+        let (cause, remedy) = parts(whole);
+        report.error(Group::Keys, config, key, cause, remedy);
+    }
+    if !causes.is_empty() {
+        return false;
+    }
+    let Some(expires) = certificate.expires_at(now) else {
+        report.good(Group::Keys, format!("{key}: {} without expiry", short(certificate)));
+        return true;
+    };
+    let days = (expires - now).num_days();
+    if expires - now <= KEY_WARNING {
+        let cause = format!("the key expires on {} ({days} days)", expires.format("%Y-%m-%d"));
+        report.warn(Group::Keys, config, key, &cause, "its owner has to extend it and give it again");
+    } else {
+        report.good(Group::Keys, format!("{key}: {} until {}", short(certificate), expires.format("%Y-%m-%d")));
+    }
+    true
+}
+
+fn short(certificate: &Certificate) -> String {
+    let fingerprint = certificate.fingerprint();
+    format!("{}…", fingerprint.get(..16).unwrap_or(&fingerprint))
+}
+
+/// The archive's secret key must not lie beside the configuration.
+fn stray_secret(config: &Config, report: &mut Report, archive: &Certificate) {
+    let Ok(entries) = fs::read_dir(config.folder()) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let small = fs::metadata(&path).is_ok_and(|facts| facts.is_file() && facts.len() <= LARGEST_KEY);
+        let Some(bytes) = small.then(|| fs::read(&path).ok()).flatten().map(zeroize::Zeroizing::new) else { continue };
+        let same = Certificate::from_bytes(&bytes).is_ok_and(|found| found.fingerprint() == archive.fingerprint());
+        if same && has_secret(&bytes) {
+            let cause = format!("the archive's SECRET key lies beside the configuration: {}", path.display());
+            let remedy = "move it to a USB stick or print it, give it to the therapist, and delete it here";
+            report.warn(Group::Keys, config, "[keys] archive", &cause, remedy);
+        }
+    }
+}
+
+/// The operator's own letters, and how old the emergency lines are.
+pub(super) fn letters(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+    match Letters::load(config.letters_folder.as_deref()) {
+        Err(error) => report.error(Group::Letters, config, "[letters] folder", &error.to_string(), ""),
+        Ok(letters) if letters.problems().is_empty() => report.good(Group::Letters, "every letter can be written"),
+        Ok(letters) => {
+            for problem in letters.problems() {
+                let remedy = "correct the letter; until then the built-in one is used";
+                report.warn(Group::Letters, config, "[letters] folder", &problem.to_string(), remedy);
+            }
+        }
+    }
+    let lines = match Lines::built_in() {
+        Ok(lines) => lines,
+        Err(error) => return report.error(Group::Letters, config, "", &error.to_string(), ""),
+    };
+    let mut countries = vec![&config.practice.country];
+    countries.extend(config.therapists.iter().map(|therapist| &therapist.country));
+    countries.sort();
+    countries.dedup();
+    for country in countries {
+        let Some(verified) = lines.verified_on(country) else { continue };
+        let days = (now.date_naive() - verified).num_days();
+        if days > crate::letters::VERIFY_AFTER_DAYS {
+            let cause = format!("the emergency lines of {country} were last verified on {verified}, {days} days ago");
+            let remedy = "verify each number at its official page, or install a newer version of Cadre";
+            report.warn(Group::Letters, config, "[practice] country", &cause, remedy);
+        } else {
+            report.good(Group::Letters, format!("emergency lines of {country} verified on {verified}"));
+        }
+    }
+}
+
+/// The next slots of each therapist, in their own time.
+pub(super) fn rhythm(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+    let practice = &config.practice;
+    let calendar = match Calendar::for_country(&practice.country, practice.region.as_deref()) {
+        Ok(calendar) => Arc::new(calendar),
+        Err(error) => {
+            let error = error.to_string();
+            let (cause, remedy) = error.split_once(": ").unwrap_or((&error, ""));
+            return report.error(Group::Rhythm, config, "[practice] region", cause, remedy);
+        }
+    };
+    if calendar.wants_region() && !report.any_mended("[practice]", &["country", "region"]) {
+        let cause = "the country has regional holidays, and no region is named: replies leave on them";
+        report.warn(
+            Group::Rhythm,
+            config,
+            "[practice] region",
+            cause,
+            "name the region, such as \"FR-57\" or \"CA-QC\"",
+        );
+    }
+    let stands_in = report.any_mended("[practice]", &["timezone", "country", "region"])
+        || report.any_mended("[rhythm]", &["release", "cutoff", "grace"]);
+    for therapist in &config.therapists {
+        if stands_in || report.therapist_mended(&therapist.id.0, &["id", "timezone", "release", "cutoff"]) {
+            continue;
+        }
+        slots(config, report, therapist, &calendar, now);
+    }
+}
+
+fn slots(config: &Config, report: &mut Report, therapist: &Therapist, calendar: &Arc<Calendar>, now: DateTime<Utc>) {
+    let absences = config.absences_of(&therapist.id).map(|absence| (absence.from, absence.to)).collect();
+    let schedule = Schedule::new(
+        therapist.timezone,
+        therapist.release.source(),
+        therapist.cutoff,
+        config.rhythm.grace,
+        Arc::clone(calendar),
+        absences,
+    );
+    let key = format!("[[therapist]] {}.release", therapist.id);
+    let next = match schedule {
+        Ok(schedule) => schedule.next_slots(now, 3),
+        Err(error) => {
+            let error = error.to_string();
+            let (cause, remedy) = error.split_once(": ").unwrap_or((&error, ""));
+            return report.error(Group::Rhythm, config, &key, cause, remedy);
+        }
+    };
+    if next.is_empty() {
+        let cause = "no slot is in sight: holidays and absences take them all";
+        return report.error(Group::Rhythm, config, &key, cause, "correct [rhythm] release, or the absences");
+    }
+    let shown: Vec<String> = next
+        .iter()
+        .map(|slot| slot.at.with_timezone(&therapist.timezone).format("%a %-d %b %Y %H:%M").to_string())
+        .collect();
+    let text = format!("next slots of {} ({}): {}", therapist.id, therapist.timezone, shown.join(", "));
+    report.good(Group::Rhythm, text);
+    report.slots.insert(therapist.id.to_string(), next.iter().map(|slot| slot.at).collect());
+}
+
+/// The database opens under the record key, names nobody else's clients, and its journal is whole.
+pub(super) async fn database(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+    let url = "[database] url";
+    if report.has_error_at(url) || report.has_error_at("[keys] record") || report.any_mended("[keys]", &["record"]) {
+        return;
+    }
+    let path = &config.database.path;
+    for (key, file) in [(url, path), ("[database] journal_head", &config.database.journal_head)] {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let shut = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_err()
+            || (file.exists() && access(file.as_path(), AccessFlags::R_OK | AccessFlags::W_OK).is_err());
+        if shut && !report.has_error_at(key) && !report.any_mended("[database]", &["url", "journal_head"]) {
+            let cause = format!("{} can't be written by this user", file.display());
+            report.error(Group::Database, config, key, &cause, "let the user that runs cadre write there");
+        }
+    }
+    if report.has_error_at(url) || report.any_mended("[database]", &["url"]) {
+        return;
+    }
+    if !path.exists() {
+        return report.good(Group::Database, format!("{} will be made at the first run", path.display()));
+    }
+    if let Err(error) = read_database(config, report, now).await {
+        let key = if matches!(error, StoreError::Corrupt { .. }) { "[keys] record" } else { url };
+        let error = error.to_string();
+        let (cause, remedy) =
+            error.split_once(": ").unwrap_or((&error, "run `cadre check` again when nothing else uses it"));
+        report.error(Group::Database, config, key, cause, remedy);
+    }
+}
+
+async fn read_database(config: &Config, report: &mut Report, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let Ok(record) = config.keys.record.record_key() else { return Ok(()) };
+    let address = format!("sqlite:{}", config.database.path.display());
+    let store = Store::open(&address, Vault::new(&record), &config.database.journal_head).await?;
+    let mut tx = store.read().await?;
+    let clients = tx.clients().await?.len();
+    let seen = tx.meta_time(SEEN_UNTIL).await?;
+    if tx.meta(NULL_PATH_REFUSED).await?.is_some() {
+        let cause =
+            "the server refuses an empty return path, so that automatic mail travels with the practice's address";
+        let remedy = "nothing has to be done; a provider that allows MAIL FROM:<> avoids loops of automatic answers";
+        report.warn(Group::Sending, config, "[smtp] host", cause, remedy);
+    }
+    drop(tx);
+    if seen.is_some_and(|seen| seen - now > TimeDelta::minutes(10)) {
+        let cause = "the mailbox was last read in the future: the clock was set back";
+        report.warn(Group::Database, config, "", cause, "set the clock; slots and arrival times depend on it");
+    }
+    let journal = store.verify_journal(None).await?;
+    for fault in &journal.faults {
+        let remedy = "compare the database and the journal's head with a backup and with the last digest";
+        report.error(Group::Database, config, "[database] journal_head", &fault.to_string(), remedy);
+    }
+    if journal.ok() {
+        let plural = if clients == 1 { "" } else { "s" };
+        let text =
+            format!("the record key opens the database: {clients} client{plural}, journal whole at {}", journal.head);
+        report.good(Group::Database, text);
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// "Cause; remedy", as the errors of the adapters are written.
+pub(super) fn parts(text: &str) -> (&str, &str) {
+    text.split_once("; ").unwrap_or((text, ""))
+}

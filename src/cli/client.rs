@@ -1,0 +1,362 @@
+//! `cadre client …`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::{Client as Args, ClientAdd};
+use super::{Done, FAILED, Failed, USAGE, fail, find_client, open, print_json, utc};
+use crate::app::context::Context;
+use crate::model::{Address, Channel, ClientState, Language, TherapistId};
+use crate::pgp::{Certificate, Purpose};
+use crate::store::{self, Client, NewClient, StoreError};
+
+/// Runs one of the client commands.
+pub async fn client(config: &Path, json: bool, command: Args) -> Done {
+    let ctx = open(config).await?;
+    let done = match command {
+        Args::Add(args) => add(&ctx, json, &args).await,
+        Args::List => list(&ctx, json).await,
+        Args::Show { code, reveal } => show(&ctx, json, &code, reveal).await,
+        Args::Pause { code } => set_state(&ctx, json, &code, ClientState::Paused).await,
+        Args::Resume { code } => set_state(&ctx, json, &code, ClientState::Active).await,
+        Args::Key { code, pin, fingerprint } => key(&ctx, json, &code, pin.as_deref(), fingerprint.as_deref()).await,
+    };
+    ctx.store.close().await;
+    done
+}
+
+/// Asks on a terminal; `-` and a missing terminal read one line of standard input.
+fn ask(question: &str, given: Option<&str>, required: bool, flag: &str) -> Result<Option<String>, Failed> {
+    let from_input = given == Some("-");
+    if let (Some(text), false) = (given, from_input) {
+        return Ok(Some(text.to_owned()));
+    }
+    let terminal = std::io::stdin().is_terminal();
+    if !from_input && !terminal {
+        if required {
+            eprintln!("cadre: {flag} is missing: give it, or `{flag} -` to read it from standard input");
+            return Err(USAGE);
+        }
+        return Ok(None);
+    }
+    if terminal {
+        eprint!("{question}: ");
+        let _ = std::io::stderr().flush();
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(|error| fail(&error))?;
+    let line = line.trim().to_owned();
+    if line.is_empty() && required {
+        eprintln!("cadre: nothing was given for {flag}");
+        return Err(USAGE);
+    }
+    Ok((!line.is_empty()).then_some(line))
+}
+
+fn bad(what: &str, error: &dyn std::error::Error) -> Failed {
+    eprintln!("cadre: {what}: {error}");
+    USAGE
+}
+
+async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
+    let typed = ask("The client's address", args.address.as_deref(), true, "--address")?.unwrap_or_default();
+    let address = Address::parse(&typed).map_err(|error| bad("--address", &error))?;
+    free_address(ctx, &address)?;
+    let only = (ctx.therapists.len() == 1).then(|| ctx.therapists[0].id().0.clone());
+    let therapist = match args.therapist.clone().or(only) {
+        Some(id) => id,
+        None => ask("The therapist's id", None, true, "--therapist")?.unwrap_or_default(),
+    };
+    let Some(therapist) = ctx.therapist(&TherapistId(therapist)) else {
+        let known: Vec<&str> = ctx.therapists.iter().map(|therapist| therapist.id().0.as_str()).collect();
+        eprintln!("cadre: --therapist: there is no such therapist; the configuration has {}", known.join(", "));
+        return Err(USAGE);
+    };
+    let language = match &args.language {
+        Some(word) => word.parse::<Language>().map_err(|error| bad("--language", &error))?,
+        None => ctx.config.practice.language,
+    };
+    match args.channel.as_deref().map(str::parse::<Channel>) {
+        None | Some(Ok(Channel::OpenPgp)) => {}
+        Some(Ok(Channel::Pdf)) => {
+            eprintln!("cadre: --channel pdf: sealed letters come with a later version; use openpgp");
+            return Err(USAGE);
+        }
+        Some(Err(error)) => return Err(bad("--channel", &error)),
+    }
+    if !args.active {
+        eprintln!("cadre: enrolment by mail comes with a later version: add the client with --active and");
+        eprintln!("  --consent-note TEXT once consent was given on paper");
+        return Err(USAGE);
+    }
+    let gaps = ctx.config.frame_gaps(&therapist.settings);
+    if !gaps.is_empty() {
+        for gap in gaps {
+            eprintln!("cadre: the frame lacks {}: complete the configuration first", gap.describe());
+        }
+        return Err(FAILED);
+    }
+    let certificate = read_certificate(ctx, args.certificate.as_deref())?;
+    let now = ctx.clock.now();
+    let new = NewClient {
+        therapist: therapist.id().clone(),
+        state: ClientState::Active,
+        channel: Channel::OpenPgp,
+        language,
+        address,
+        name: args.name.clone(),
+        label: args.name.clone(),
+        certificate: certificate.as_ref().map(stored),
+        consent_note: args.consent_note.clone(),
+        consented_at: Some(now),
+        created_at: now,
+    };
+    let added = async {
+        let mut tx = ctx.store.begin().await?;
+        let client = tx.add_client(new).await?;
+        tx.journal(
+            now,
+            "client-added",
+            Some(&client.code),
+            json!({ "state": client.state, "key": certificate.is_some() }),
+        )
+        .await?;
+        tx.commit().await?;
+        Ok::<Client, StoreError>(client)
+    };
+    let client = added.await.map_err(|error| fail(&error))?;
+    if json {
+        return print_json(&describe(&client));
+    }
+    println!("{}", client.code);
+    if certificate.is_none() {
+        eprintln!("cadre: no certificate is pinned: replies wait until `cadre client key {} --pin FILE`", client.code);
+    }
+    Ok(())
+}
+
+/// An address belongs to one role.
+fn free_address(ctx: &Context, address: &Address) -> Done {
+    let operator = ctx.config.operator.address.as_ref() == Some(address);
+    if *address == ctx.config.practice.address || ctx.therapist_by_address(address).is_some() || operator {
+        eprintln!("cadre: --address: it belongs to the practice, a therapist or the operator already");
+        return Err(FAILED);
+    }
+    Ok(())
+}
+
+fn stored(certificate: &Certificate) -> store::Certificate {
+    store::Certificate {
+        bytes: certificate.to_bytes(),
+        fingerprint: certificate.fingerprint(),
+        handles: certificate.handles(),
+    }
+}
+
+fn read_certificate(ctx: &Context, path: Option<&Path>) -> Result<Option<Certificate>, Failed> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = std::fs::read(path).map_err(|error| {
+        eprintln!("cadre: {} can't be read ({})", path.display(), error.kind());
+        FAILED
+    })?;
+    let certificate = Certificate::from_bytes(&bytes).map_err(|error| {
+        eprintln!("cadre: {}: {error}", path.display());
+        FAILED
+    })?;
+    for purpose in [Purpose::Encrypt, Purpose::Sign] {
+        certificate.usable_for(purpose, ctx.clock.now()).map_err(|error| {
+            eprintln!("cadre: {}: the certificate can't be used: {error}", path.display());
+            eprintln!("  ask its owner for one that is valid, can sign and can be encrypted to");
+            FAILED
+        })?;
+    }
+    let taken = ctx.therapists.iter().any(|t| t.certificate.fingerprint() == certificate.fingerprint())
+        || ctx.key.certificate().fingerprint() == certificate.fingerprint();
+    if taken {
+        eprintln!("cadre: {}: the certificate belongs to a therapist or the practice", path.display());
+        return Err(FAILED);
+    }
+    Ok(Some(certificate))
+}
+
+fn describe(client: &Client) -> serde_json::Value {
+    json!({
+        "code": client.code,
+        "state": client.state,
+        "therapist": client.therapist.0,
+        "channel": client.channel,
+        "language": client.language,
+        "fingerprint": client.fingerprint,
+        "created": utc(client.created_at),
+        "consented": client.consented_at.map(utc),
+        "weekdays": client.weekdays.as_ref().map(|days| days.iter().map(ToString::to_string).collect::<Vec<_>>()),
+    })
+}
+
+async fn all(ctx: &Context) -> Result<Vec<Client>, Failed> {
+    let read = async {
+        let mut tx = ctx.store.read().await?;
+        let mut clients = Vec::new();
+        for id in tx.client_ids().await? {
+            match tx.client(id).await {
+                Ok(client) => clients.extend(client),
+                Err(error @ StoreError::Tampered { .. }) => super::complain(&error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok::<_, StoreError>(clients)
+    };
+    let mut clients = read.await.map_err(|error| fail(&error))?;
+    clients.sort_by_key(|client| client.created_at);
+    Ok(clients)
+}
+
+async fn list(ctx: &Context, json: bool) -> Done {
+    let clients = all(ctx).await?;
+    if json {
+        return print_json(&clients.iter().map(describe).collect::<Vec<_>>());
+    }
+    if clients.is_empty() {
+        println!("No clients yet: `cadre client add`.");
+        return Ok(());
+    }
+    println!("{:<8} {:<12} {:<12} {:<8} key", "code", "state", "therapist", "channel");
+    for client in clients {
+        let key = client.fingerprint.as_deref().map_or("none: replies wait", |f| &f[f.len().saturating_sub(16)..]);
+        println!("{:<8} {:<12} {:<12} {:<8} {key}", client.code, client.state, client.therapist, client.channel);
+    }
+    Ok(())
+}
+
+async fn show(ctx: &Context, json: bool, code: &str, reveal: bool) -> Done {
+    let client = find_client(ctx, code).await?;
+    let mut facts = describe(&client);
+    if reveal {
+        if !std::io::stdout().is_terminal() {
+            eprintln!("cadre: --reveal shows a name and an address: it works on a terminal only");
+            return Err(USAGE);
+        }
+        let journalled = async {
+            let mut tx = ctx.store.begin().await?;
+            tx.journal(ctx.clock.now(), "revealed", Some(&client.code), json!({})).await?;
+            tx.commit().await
+        };
+        journalled.await.map_err(|error: StoreError| fail(&error))?;
+        facts["address"] = json!(client.address.as_typed());
+        facts["name"] = json!(client.name);
+        facts["label"] = json!(client.label);
+    }
+    if json {
+        return print_json(&facts);
+    }
+    if let Some(facts) = facts.as_object() {
+        for (key, value) in facts.iter().filter(|(_, value)| !value.is_null()) {
+            println!("{key:<12} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+    }
+    Ok(())
+}
+
+/// The operator may pause an active client and resume a paused one; anything else is the therapist's.
+async fn set_state(ctx: &Context, json: bool, code: &str, to: ClientState) -> Done {
+    let client = find_client(ctx, code).await?;
+    let from = match to {
+        ClientState::Paused => [ClientState::Active, ClientState::Assessment],
+        _ => [ClientState::Paused, ClientState::Paused],
+    };
+    if client.state == to {
+        println!("{} is {} already", client.code, to);
+        return Ok(());
+    }
+    if !from.contains(&client.state) {
+        eprintln!("cadre: {} is {}: it can't become {to} from there", client.code, client.state);
+        return Err(FAILED);
+    }
+    let changed = async {
+        let mut tx = ctx.store.begin().await?;
+        tx.set_client_state(client.id, to).await?;
+        tx.journal(
+            ctx.clock.now(),
+            "state",
+            Some(&client.code),
+            json!({ "from": client.state, "to": to, "by": "operator" }),
+        )
+        .await?;
+        tx.commit().await
+    };
+    changed.await.map_err(|error: StoreError| fail(&error))?;
+    if json {
+        return print_json(&json!({ "code": client.code, "state": to }));
+    }
+    println!("{} is {to}", client.code);
+    Ok(())
+}
+
+async fn key(ctx: &Context, json: bool, code: &str, pin: Option<&Path>, compared: Option<&str>) -> Done {
+    let client = find_client(ctx, code).await?;
+    let Some(path) = pin else {
+        let certificate = ctx.client_certificate(&client);
+        let now = ctx.clock.now();
+        let usable = certificate.as_ref().map(|c| c.usable_for(Purpose::Encrypt, now).map_err(|e| e.to_string()));
+        let facts = json!({
+            "code": client.code,
+            "fingerprint": client.fingerprint,
+            "expires": certificate.as_ref().and_then(|c| c.expires_at(now)).map(utc),
+            "usable": matches!(usable, Some(Ok(()))),
+            "problem": match usable { Some(Err(problem)) => json!(problem), _ => json!(null) },
+        });
+        if json {
+            return print_json(&facts);
+        }
+        match &client.fingerprint {
+            Some(fingerprint) => println!("{}", grouped(fingerprint)),
+            None => println!("no certificate is pinned: replies wait"),
+        }
+        return Ok(());
+    };
+    let Some(certificate) = read_certificate(ctx, Some(path))? else { return Err(USAGE) };
+    let fingerprint = certificate.fingerprint();
+    let typed = match compared {
+        Some(typed) => Some(typed.to_owned()),
+        None => {
+            eprintln!("The certificate's fingerprint is\n  {}", grouped(&fingerprint));
+            ask("Type it (or its last 16 digits) after comparing it by voice", None, true, "--fingerprint")?
+        }
+    };
+    let digits: String = typed.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).collect();
+    let digits = digits.to_ascii_uppercase();
+    if digits.len() < 16 || !fingerprint.ends_with(&digits) {
+        eprintln!("cadre: that is not this certificate's fingerprint; nothing was pinned");
+        return Err(FAILED);
+    }
+    let pinned = async {
+        let mut tx = ctx.store.begin().await?;
+        tx.set_client_certificate(client.id, Some(&stored(&certificate))).await?;
+        tx.journal(
+            ctx.clock.now(),
+            "key-pinned",
+            Some(&client.code),
+            json!({ "fingerprint": fingerprint, "by": "operator" }),
+        )
+        .await?;
+        tx.commit().await
+    };
+    pinned.await.map_err(|error: StoreError| fail(&error))?;
+    if json {
+        return print_json(&json!({ "code": client.code, "fingerprint": fingerprint }));
+    }
+    println!("{} is pinned to {}", client.code, grouped(&fingerprint));
+    Ok(())
+}
+
+/// A fingerprint in groups of four, for reading aloud.
+fn grouped(fingerprint: &str) -> String {
+    fingerprint
+        .as_bytes()
+        .chunks(4)
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
