@@ -1,0 +1,61 @@
+# Cadre's commands. `make` alone explains them. Each installs first what it needs and doesn't find.
+#
+# One profile (dev, its dependencies optimised in Cargo.toml) serves demo, test and check, so that
+# `make demo` and then `make test` compile the two hundred crates once. Only bench and build use release.
+
+CARGO ?= cargo
+# 1 leaves the demo's servers running, with the commands to look around.
+KEEP ?=
+# Tests start servers of their own: more threads than cores only make them wait for each other.
+TEST_THREADS ?= $(shell nproc)
+
+export RUST_BACKTRACE ?= 0
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+export KEEP
+
+.PHONY: help deps deps-build build demo test check fmt generated bench clean
+.DEFAULT_GOAL := help
+
+help: ## this text
+	@echo "Cadre: a gateway for psychotherapy by e-mail."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 12 | sed 's/^/  make /'
+	@echo
+	@echo "Begin with: make demo"
+
+deps:
+	@deploy/install-deps.sh all
+
+deps-build:
+	@deploy/install-deps.sh build
+
+build: deps-build ## the program for use: target/release/cadre
+	$(CARGO) build --locked --release
+
+demo: deps ## a day of a practice on real mail servers, told as a story (KEEP=1: leave them running)
+	@$(CARGO) build --locked --bin cadre --example demo
+	@$(CARGO) run --locked --quiet --example demo
+
+test: deps ## every test: rules, formats, database, end to end on Dovecot, Postfix and GnuPG
+	$(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples -- --test-threads=$(TEST_THREADS)
+	$(CARGO) test --locked --doc
+
+check: deps-build ## format, lints, documentation, licences, generated files: what CI asks first
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	@$(MAKE) --no-print-directory generated
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	else echo "cargo-deny isn't installed: licences and sources not checked (cargo install cargo-deny)"; fi
+
+generated: # config/cadre.example.toml and the letters' golden files come from the code: they mustn't differ
+	$(CARGO) test --locked --quiet --lib -- the_committed_example_is_the_generated_one letters_are_as_the_golden_files_have_them
+
+fmt: ## format the sources
+	$(CARGO) fmt
+
+bench: deps ## the table of figures, on a real Dovecot (a few minutes)
+	$(CARGO) bench --locked
+
+clean: ## remove what was built
+	$(CARGO) clean

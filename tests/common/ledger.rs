@@ -1,0 +1,101 @@
+//! What must be true whatever broke: the books of the sink, the queue, the folders and the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use chrono::DateTime;
+
+use super::mail::{field, headers};
+use super::scene::{OFFICE, Scene};
+use super::{Caught, Practice};
+
+/// Mails by Message-ID. Fails where one Message-ID was given to different bytes: what has passed the
+/// dot once may be repeated, never changed.
+pub fn by_message_id(mails: &[Caught]) -> Result<BTreeMap<String, Vec<Caught>>> {
+    let mut books: BTreeMap<String, Vec<Caught>> = BTreeMap::new();
+    for mail in mails {
+        let id = field(&headers(&mail.data), "Message-ID").context("a mail without Message-ID")?.to_owned();
+        books.entry(id).or_default().push(mail.clone());
+    }
+    for (id, same) in &books {
+        let first = &same[0];
+        ensure!(same.iter().all(|m| m.data == first.data && m.to == first.to), "{id} was sent in two versions");
+    }
+    Ok(books)
+}
+
+/// The mails for one address, each Message-ID once.
+pub fn distinct_to(mails: &[Caught], address: &str) -> Result<Vec<Caught>> {
+    let books = by_message_id(mails)?;
+    Ok(books.into_values().filter_map(|mut same| same.pop()).filter(|m| m.to == [address]).collect())
+}
+
+/// One value from the database, as text; empty when there is none.
+pub fn sql(practice: &Practice, statement: &str) -> Result<String> {
+    use sqlx::{Connection as _, Row as _};
+    let path = practice.dir.join("cadre.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).foreign_keys(false);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+        let mut rows = sqlx::raw_sql(statement).fetch_all(&mut connection).await?;
+        let row = rows.pop();
+        connection.close().await?;
+        let Some(row) = row else { return Ok(String::new()) };
+        // Numbers too: SQLite makes text of them.
+        Ok(row.try_get_unchecked::<Option<String>, _>(0)?.unwrap_or_default())
+    })
+}
+
+/// `queue list --all --json`: how many rows of each kind and state.
+pub fn queue(practice: &Practice) -> Result<BTreeMap<(String, String), usize>> {
+    let rows = practice.json(&["queue", "list", "--all"])?;
+    let mut counts = BTreeMap::new();
+    for row in rows.as_array().context("a list")? {
+        let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        *counts.entry((word("kind"), word("state"))).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// The messages of one client's thread with this kind: their states.
+pub fn states(thread: &serde_json::Value, kind: &str) -> Vec<String> {
+    let messages = thread["messages"].as_array().cloned().unwrap_or_default();
+    messages.iter().filter(|m| m["kind"] == kind).map(|m| m["state"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// How many mails lie in one of the practice's folders.
+pub fn lying(scene: &Scene, folder: &[&str]) -> Result<usize> {
+    Ok(scene.lab.mails(OFFICE, &scene.lab.folder(folder))?.len())
+}
+
+/// The books that hold at any time: same Message-ID same bytes, no two replies of a client that hold one
+/// day, the journal whole.
+pub fn sound(scene: &Scene) -> Result<()> {
+    let verified = scene.practice.run(&["journal", "verify"])?;
+    ensure!(verified.ok(), "journal verify: {verified:?}");
+    let twice = "SELECT COUNT(*) FROM (SELECT 1 FROM message WHERE kind = 'reply' \
+                 AND state IN ('waiting', 'leaving', 'sent') GROUP BY client_id, leave_day HAVING COUNT(*) > 1)";
+    ensure!(sql(&scene.practice, twice)? == "0", "two replies on one day");
+    let turns = sql(&scene.practice, "SELECT COUNT(*) FROM turn WHERE acknowledged = 1")?;
+    let acknowledged = sql(&scene.practice, "SELECT COUNT(*) FROM outbox WHERE kind = 'acknowledgement'")?;
+    ensure!(turns == acknowledged, "{acknowledged} acknowledgements for {turns} turns");
+    Ok(())
+}
+
+/// The replies that reached a client, opened with their own key, by the local day of their Date header
+/// (Paris in the laboratory). Fails when two different ones bear the same day.
+pub fn replies_by_day(scene: &Scene, who: &super::Person, mails: &[Caught], word: &str) -> Result<BTreeSet<String>> {
+    let mut days = BTreeSet::new();
+    for mail in distinct_to(mails, &who.address)? {
+        let read = who.read(&mail.data)?;
+        if !read.text().contains(word) {
+            continue;
+        }
+        ensure!(read.decrypted && read.signed_by(&scene.office.fingerprint), "{:?}", read.status);
+        let date = read.outer("Date").context("no Date")?;
+        let day = DateTime::parse_from_rfc2822(date)?.with_timezone(&chrono_tz::Europe::Paris).date_naive();
+        ensure!(days.insert(day.to_string()), "two different replies on {day}");
+    }
+    Ok(days)
+}
