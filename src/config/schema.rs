@@ -239,7 +239,7 @@ pub const SECTIONS: &[Section] = &[
                 "heartbeat_url",
                 Text,
                 Optional("\"https://heartbeat.example/cadre\""),
-                "Asked for at regular times while all is well, so that silence is noticed.",
+                "To be asked for while all is well, so that silence is noticed. This version reads it and doesn't ask yet.",
             ),
         ],
     },
@@ -562,7 +562,12 @@ pub const SECTIONS: &[Section] = &[
             key("therapist", Text, Required("\"exemple\""), "The therapist's id."),
             key("from", Date, Required("2026-08-01"), "The first day."),
             key("to", Date, Required("2026-08-21"), "The last day."),
-            key("locum", Text, Optional("\"autre\""), "The id of the therapist who stands in."),
+            key(
+                "locum",
+                Text,
+                Optional("\"autre\""),
+                "The id of the therapist who stands in. This version stops the clock in an absence, and hands nothing to a locum yet.",
+            ),
         ],
     },
 ];

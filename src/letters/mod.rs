@@ -134,7 +134,9 @@ pub struct Rendered {
 /// A letter that could not be written. Says which and why, never its facts.
 #[derive(Debug, thiserror::Error)]
 pub enum LettersError {
-    #[error("the letter `{name}` ({language}) can't be written; run `cadre letters check`")]
+    #[error(
+        "the letter `{name}` ({language}) can't be written; mend the operator's own text in `[letters] folder`, or take it away"
+    )]
     Render { name: &'static str, language: Language, source: Box<RenderFault> },
     #[error("the built-in letter `{name}` ({language}) is broken: {fault}; this is a fault of the program")]
     BuiltIn { name: &'static str, language: Language, fault: Fault },
