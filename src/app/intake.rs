@@ -490,7 +490,8 @@ async fn refuse(
         Refusal::Unsigned => RefusalReason::Unsigned,
         Refusal::UnknownSigner => RefusalReason::UnknownSigner,
         Refusal::WrongSigner => RefusalReason::WrongSigner,
-        Refusal::Bad | Refusal::Undecryptable => RefusalReason::Bad,
+        Refusal::Bad => RefusalReason::Bad,
+        Refusal::Undecryptable => RefusalReason::Undecryptable,
         Refusal::Partial => RefusalReason::Partial,
     };
     send_refusal(ctx, tx, therapist, None, reason, None, now).await

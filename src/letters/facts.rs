@@ -236,6 +236,8 @@ pub enum RefusalReason {
     UnknownSigner,
     WrongSigner,
     Bad,
+    /// Encrypted to another key than the practice's, or unreadable.
+    Undecryptable,
     Partial,
     /// Signed for somebody else than the practice.
     NotForUs,

@@ -224,6 +224,7 @@ fn refusals() -> Vec<Json> {
         R::UnknownSigner,
         R::WrongSigner,
         R::Bad,
+        R::Undecryptable,
         R::Partial,
         R::NotForUs,
         R::NoClient,

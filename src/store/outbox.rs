@@ -373,7 +373,15 @@ impl Tx {
     async fn outbox_rows(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Outbox>, StoreError> {
         let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
         let rows = query.fetch_all(&mut *self.conn).await?;
-        rows.iter().map(|row| open(self.vault(), row)).collect()
+        // One changed row hides none of the others.
+        let sound = |row: &SqliteRow| match open(self.vault(), row) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "an outgoing mail is left out");
+                None
+            }
+            other => Some(other),
+        };
+        rows.iter().filter_map(sound).collect()
     }
 
     /// The queue, by `not_before`.
