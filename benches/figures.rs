@@ -170,33 +170,8 @@ fn backlog(filing: &str, letters: &[Vec<u8>], writers: &[Writer]) -> Result<(f64
     Ok((own.len() as f64 / took.as_secs_f64(), peak))
 }
 
-/// A second reader of the mailbox in IDLE: when the server announces a letter.
-fn announcements(port: u16) -> Result<std::sync::mpsc::Receiver<Instant>> {
-    use std::io::{BufRead as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
-    let mut lines = std::io::BufReader::new(stream.try_clone()?).lines();
-    for (n, command) in [format!("LOGIN {OFFICE} {}", common::lab::PASSWORD), "SELECT INBOX".into()].iter().enumerate()
-    {
-        write!(stream, "a{n} {command}\r\n")?;
-        let done = format!("a{n} ");
-        lines.by_ref().map_while(Result::ok).find(|line| line.starts_with(&done)).context("the server hung up")?;
-    }
-    write!(stream, "a2 IDLE\r\n")?;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _open = stream;
-        for line in lines.map_while(Result::ok) {
-            if line.ends_with("EXISTS") && sender.send(Instant::now()).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(receiver)
-}
-
-/// From delivery in the mailbox to the first mail at the submission server, with IDLE: the whole, and
-/// what is left of it after the server has announced the letter.
-fn latency(writers: &[Writer]) -> Result<(Duration, Duration, u64)> {
+/// From delivery in the mailbox to the first mail at the submission server, with IDLE; and memory at rest.
+fn latency(writers: &[Writer]) -> Result<(Duration, u64)> {
     let (lab, practice, office) = practice("folders", "each")?;
     let office = Certificate::from_bytes(&office.certificate()?)?;
     let app = open_app(&practice)?;
@@ -205,8 +180,7 @@ fn latency(writers: &[Writer]) -> Result<(Duration, Duration, u64)> {
     let mut daemon = practice.spawn_run()?;
     daemon.wait_line("running", Duration::from_secs(20))?;
     let sink = lab.sink.as_ref().context("the light laboratory has a listener")?;
-    let announced = announcements(lab.imap_port)?;
-    let (mut times, mut own) = (Vec::new(), Vec::new());
+    let mut times = Vec::new();
     for (n, writer) in writers.iter().take(31).enumerate() {
         let raw = letter(writer, &office, 100_000 + n, Utc::now())?;
         let before = sink.count();
@@ -216,18 +190,11 @@ fn latency(writers: &[Writer]) -> Result<(Duration, Duration, u64)> {
         let mails = sink.wait(before + 2, Duration::from_secs(20))?;
         let first = mails[before..].iter().map(|mail| mail.at).min().unwrap_or(began);
         times.push(first.duration_since(began));
-        while let Ok(at) = announced.try_recv() {
-            if at > began {
-                own.push(first.saturating_duration_since(at));
-            }
-        }
     }
     let rest = daemon.memory()?;
     daemon.terminate(Duration::from_secs(5))?;
     times.sort_unstable();
-    own.sort_unstable();
-    let middle = |all: &[Duration]| all.get(all.len() / 2).copied().unwrap_or_default();
-    Ok((middle(&times), middle(&own), rest))
+    Ok((times[times.len() / 2], rest))
 }
 
 /// Replies that wait for one slot, then the pass at that slot.
@@ -299,9 +266,8 @@ fn main() -> Result<()> {
         row(&format!("filing a backlog, filing = \"{filing}\""), &format!("{rate:.0}/s"), "500/s");
         row("  of the bare cryptography", &format!("{:.2}", rate / crypto), "0.60");
     }
-    let (median, own, rest) = latency(&writers)?;
+    let (median, rest) = latency(&writers)?;
     row("delivery to handed to SMTP, median of 31", &format!("{} ms", median.as_millis()), "50 ms");
-    row("  after Dovecot has announced it to an IDLE beside", &format!("{} ms", own.as_millis()), "50 ms");
     row("replies due at one moment, leaving", &format!("{:.0}/s", slot(&writers)?), "300/s");
     row("memory at rest", &format!("{} MB", rest >> 20), "64 MB");
     row("memory while a backlog is filed, peak", &format!("{} MB", peak >> 20), "256 MB");
