@@ -39,6 +39,11 @@ pub type Done = Result<(), Failed>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     quiet();
+    // A panic's own message could quote what a parser stumbled over: only its place is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        eprintln!("cadre: a fault of the program at {place}; please report it");
+    }));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
