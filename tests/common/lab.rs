@@ -43,6 +43,17 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+/// As [`free_port`], several at once and all different.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held until the last is had: a port that was let go can come again.
+    let held = (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<std::io::Result<Vec<_>>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
 /// How Dovecot names folders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Namespace {
@@ -135,6 +146,7 @@ impl Lab {
     }
 
     pub fn with(options: LabOptions) -> Result<Self> {
+        sweep_faketime();
         if options.smtp == Smtp::Postfix && !is_root() {
             bail!("Postfix can't be started by an ordinary user: run this as root (in a container, or with sudo)");
         }
@@ -306,7 +318,7 @@ impl Lab {
 
     fn first_start_of_dovecot(&mut self) -> Result<()> {
         with_free_ports("Dovecot", || {
-            (self.imap_port, self.imaps_port, self.lmtp_port) = (free_port()?, free_port()?, free_port()?);
+            [self.imap_port, self.imaps_port, self.lmtp_port] = free_ports()?;
             fs::write(self.dir.join("d/dovecot.conf"), self.dovecot_conf()?)?;
             self.run_dovecot()
         })
@@ -378,7 +390,7 @@ impl Lab {
         chown("postfix", &self.dir.join("p/data"))?;
         chown("postfix", &self.dir.join("p/queue/private"))?;
         with_free_ports("Postfix", || {
-            (self.smtp_port, self.smtps_port) = (free_port()?, free_port()?);
+            [self.smtp_port, self.smtps_port] = free_ports()?;
             fs::write(self.dir.join("p/conf/main.cf"), self.main_cf())?;
             fs::write(self.dir.join("p/conf/master.cf"), self.master_cf())?;
             self.run_postfix()
@@ -576,6 +588,19 @@ pub fn run(command: &mut Command) -> Result<String> {
         bail!("{name} failed: {}", String::from_utf8_lossy(&out.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// libfaketime keeps a file a process in shared memory, and a killed process leaves it behind; the next one
+/// that gets its number can't start then.
+fn sweep_faketime() {
+    let Ok(files) = fs::read_dir("/dev/shm") else { return };
+    for file in files.flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("faketime_shm_").or_else(|| name.strip_prefix("sem.faketime_sem_"));
+        if owner.and_then(|pid| pid.parse().ok()).is_some_and(|pid: i32| !process_lives(pid)) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
 }
 
 /// An authority and a certificate for `localhost` and 127.0.0.1, valid from 2020 to 2050, so that
