@@ -192,6 +192,11 @@ fn heading(rest: &[(usize, &str)], depth: usize) -> Option<(usize, bool)> {
             let broken = *d == depth + 1 && joined.contains('<') && ENDS.is_match(line);
             return broken.then_some((index + 1, false));
         }
+        // An attribution begins here: what stands above it is the writer's own.
+        let begins = line.starts_with(char::is_alphabetic) && line.chars().any(|c| c.is_ascii_digit());
+        if index > 0 && begins && STARTS.is_match(line) {
+            return None;
+        }
         if line.is_empty() {
             blanks += 1;
             if blanks > 1 {

@@ -160,3 +160,16 @@ fn an_address_is_found_however_it_is_written() {
     let idn = Address::parse("t@bücher.example").unwrap();
     assert!(contains_address("t@bücher.example", &idn) && contains_address("t@xn--bcher-kva.example", &idn));
 }
+
+#[test]
+fn a_sentence_that_begins_like_an_attribution_stays_the_writers_own() {
+    for (own, attribution) in [
+        ("Le cabinet déménage le 9.", "Le 03/03/2026 à 18:00, ecrire@cabinet.example a écrit :"),
+        ("On the 9th I can't.", "On 3 March 2026 at 18:00, write@practice.example wrote:"),
+    ] {
+        for gap in ["\n", "\n\n"] {
+            let text = format!("{own}{gap}{attribution}\n> Bonjour,\n> à demain.\n");
+            assert_eq!(super::reply::new_text(&text).trim(), own, "{text}");
+        }
+    }
+}
