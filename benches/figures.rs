@@ -96,6 +96,7 @@ fn add_clients(app: &App, writers: &[Writer], at: DateTime<Utc>) -> Result<Vec<s
                 consent_note: None,
                 consented_at: Some(at),
                 created_at: at,
+                care: cadre::store::Care::default(),
             };
             clients.push(tx.add_client(new).await?);
         }
@@ -119,7 +120,8 @@ fn practice(filing: &str, forward: &str) -> Result<(Lab, Practice, Person)> {
 /// The bare cryptography of filing, one thread: open and verify a letter, seal its forward.
 fn bare(app: &App, letters: &[Vec<u8>], writers: &[Writer], at: DateTime<Utc>) -> Result<f64> {
     let known: Vec<Certificate> = writers.iter().map(|writer| writer.key.certificate().clone()).collect();
-    let to = &app.therapists[0].certificate;
+    let therapists = app.therapists();
+    let to = therapists[0].certificate().expect("the therapist has a certificate");
     let began = Instant::now();
     for raw in letters {
         let mime::Envelope::Encrypted { ciphertext, .. } = mime::envelope(raw, &app.limits)? else {

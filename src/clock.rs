@@ -3,6 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+/// The latest instant that the wall clock has shown to this process, in microseconds.
+static LATEST: AtomicI64 = AtomicI64::new(0);
+
+/// A step back smaller than this is a clock that is being adjusted, in microseconds: what was just made due must not
+/// lie in the future of the next look.
+const ADJUSTED: i64 = 5_000_000;
+
 use chrono::{DateTime, Utc};
 
 /// Where the time comes from.
@@ -25,7 +32,11 @@ impl Clock {
         match self {
             Self::System => {
                 let now = Utc::now();
-                DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
+                let micros = now.timestamp_micros();
+                let latest = LATEST.swap(micros, Ordering::Relaxed);
+                let steady = if latest > micros && latest - micros < ADJUSTED { latest } else { micros };
+                LATEST.fetch_max(steady, Ordering::Relaxed);
+                DateTime::from_timestamp_micros(steady).unwrap_or(now)
             }
             Self::Fixed(micros) => DateTime::from_timestamp_micros(micros.load(Ordering::Relaxed)).unwrap_or_default(),
         }

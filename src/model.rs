@@ -103,6 +103,12 @@ words!(
         Raw = "raw",
         /// The client marked the letter `[structuré]` in its subject.
         Structured = "structured",
+        /// `STOP` in mail whose writer isn't proven: the therapist decides.
+        AsksStop = "asks-stop",
+        /// `PAUSE`, likewise.
+        AsksPause = "asks-pause",
+        /// `REPRENDRE` or `RESUME`, likewise.
+        AsksResume = "asks-resume",
     }
 );
 
@@ -124,12 +130,54 @@ words!(
     }
 );
 
+impl Kind {
+    /// Whether it is a letter of the therapist's own words about the treatment itself: `/decline`, `/suspend`, `/end`,
+    /// `/discharge`.
+    pub const fn is_own_words(self) -> bool {
+        matches!(self, Self::Declined | Self::Suspended | Self::Ending | Self::Farewell)
+    }
+}
+
 impl ClientState {
     /// Whether the daily rhythm runs: turns open, replies leave, misses count.
     pub const fn in_treatment(self) -> bool {
         matches!(self, Self::Assessment | Self::Active | Self::Ending)
     }
 }
+
+words!(
+    /// How the correspondence stands to meetings: alone, before or after them, or beside them.
+    Mode, "mode" { Pure = "pure", Before = "before", After = "after", Mixed = "mixed" }
+);
+
+words!(
+    /// What the scan for crisis words found in a letter (SPEC section 7).
+    CrisisClass, "crisis class" {
+        /// Explicit and now: suicide, self-harm, poison just taken.
+        A = "A",
+        /// Violence that threatens the writer or that the writer threatens.
+        V = "V",
+        /// Indirect, past, negated.
+        B = "B",
+    }
+);
+
+words!(
+    /// Who entered an absence: the therapist by mail, the file, or the operator.
+    AbsenceOrigin, "origin of an absence" { Mail = "mail", Configuration = "configuration", Operator = "operator" }
+);
+
+words!(
+    /// What the scan of one message came to; the worst class where it found several.
+    Scanned, "result of a scan" {
+        A = "A",
+        V = "V",
+        B = "B",
+        /// It couldn't be read, or not all of it: voice, pictures, documents.
+        NotAnalysed = "not-analysed",
+        Clear = "clear",
+    }
+);
 
 words!(
     /// Which way a message went, seen from the practice.
@@ -157,8 +205,45 @@ words!(
         Undecryptable = "undecryptable",
         TooLarge = "too-large",
         KeyExpiry = "key-expiry",
+        // Enrolment, frame and consent.
+        Invitation = "invitation",
+        InvitationReminder = "invitation-reminder",
+        InvitationProblem = "invitation-problem",
+        InvitationDeclined = "invitation-declined",
+        KeyArrived = "key-arrived",
+        Frame = "frame",
+        ConsentRenewal = "consent-renewal",
+        ConsentRecorded = "consent-recorded",
+        ConsentUnclear = "consent-unclear",
+        InternetPolicy = "internet-policy",
+        CardRequest = "card-request",
+        TransferOffer = "transfer-offer",
+        // The therapist's own words about the treatment, with what Cadre adds.
+        Declined = "declined",
+        Suspended = "suspended",
+        Ending = "ending",
+        Farewell = "farewell",
+        // The life of a client.
+        CheckIn = "check-in",
+        Paused = "paused",
+        Resumed = "resumed",
+        Stopped = "stopped",
+        StateNotice = "state-notice",
+        AfterDischarge = "after-discharge",
+        Video = "video",
+        Guide = "guide",
+        // Crisis.
+        Safety = "safety",
+        SafetyViolence = "safety-violence",
+        // Absence.
+        AbsencePlanned = "absence-planned",
+        AbsenceStart = "absence-start",
+        AbsenceUnplanned = "absence-unplanned",
+        AbsenceReturn = "absence-return",
+        Locum = "locum",
         // To a stranger.
         Stranger = "stranger",
+        StrangerSafety = "stranger-safety",
         // To staff.
         Forward = "forward",
         Digest = "digest",
@@ -170,6 +255,13 @@ words!(
         StaffKeyExpiry = "staff-key-expiry",
         DeliveryFailure = "delivery-failure",
         Help = "help",
+        Alert = "alert",
+        Enrolment = "enrolment",
+        CardCopy = "card-copy",
+        LocumCover = "locum-cover",
+        LocumForward = "locum-forward",
+        TherapistWelcome = "therapist-welcome",
+        Specimens = "specimens",
         // To the operator.
         HealthAlarm = "health-alarm",
         RoundTrip = "round-trip",
@@ -307,6 +399,10 @@ pub struct OutboxRow(pub i64);
 /// The row of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TurnRow(pub i64);
+
+/// The row of an absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AbsenceRow(pub i64);
 
 /// A therapist's `id` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -125,6 +125,7 @@ fn what_init_makes_is_clean_and_its_mail_makes_the_round_trip() -> Result<()> {
 
     let (status, report) = check(&dir, &["--round-trip"])?;
     assert_eq!((status, errors(&report)), (Some(0), vec![]), "{report:#}");
+    assert!(report["findings"].to_string().contains("[practice.cadre] records"), "{report:#}");
     assert_eq!(report["slots"]["exemple"].as_array().map(Vec::len), Some(3));
     assert!(lab.mails(ADDRESS, "INBOX")?.is_empty(), "the round trip's mail is removed");
 

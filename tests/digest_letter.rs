@@ -1,11 +1,12 @@
-//! What `domain::digest` arranges is what the digest's letter can write: neither module knows the other.
+//! What `domain` says is what the letters can write: neither module knows the other.
 
+use cadre::domain::commands::{CommandError, parse};
 use cadre::domain::digest::{
-    Absence, ClientLine, Facts, FailureLine, HeldLine, JournalHead, KeyLine, KeyOwner, RequestLine, Scan, WaitingLine,
-    arrange,
+    Absence, AlertLine, ClientLine, Facts, FailureLine, HeldLine, JournalHead, KeyLine, KeyOwner, RequestLine, Scan,
+    WaitingLine, arrange,
 };
-use cadre::letters::{Digest, Letter, Letters, Reader};
-use cadre::model::{ClientCode, ClientState, Kind, Language, Mark, TurnState, Verdict};
+use cadre::letters::{Digest, Help, Letter, Letters, Reader};
+use cadre::model::{ClientCode, ClientState, CrisisClass, Kind, Language, Mark, TurnState, Verdict};
 use chrono::{DateTime, NaiveDate, TimeZone, Utc};
 
 fn at(day: u32, hour: u32) -> DateTime<Utc> {
@@ -30,6 +31,10 @@ fn full() -> Facts {
         scan,
         days_silent: Some(8),
         overdue: false,
+        propose_checkin: turn == TurnState::Answered,
+        ask_assessment: state == ClientState::Assessment,
+        consent_pending: (state == ClientState::Active).then_some(3),
+        key_waiting: state == ClientState::Invited,
     };
     let mut clients: Vec<ClientLine> =
         ClientState::ALL.iter().flat_map(|s| TurnState::ALL.iter().map(|t| client(None, *s, *t))).collect();
@@ -41,6 +46,19 @@ fn full() -> Facts {
         at: at(3, 6),
         zone: chrono_tz::Europe::Paris,
         next_slot: Some(at(3, 17)),
+        alerts: CrisisClass::ALL
+            .iter()
+            .flat_map(|class| {
+                let alert = |code: Option<ClientCode>, number: Option<&str>| AlertLine {
+                    label: code.as_ref().and(label.clone()),
+                    code,
+                    number: number.map(str::to_owned),
+                    class: *class,
+                    first: at(2, 22),
+                };
+                [alert(Some(code.clone()), None), alert(Some(code.clone()), Some("H3")), alert(None, Some("N-3F"))]
+            })
+            .collect(),
         clients,
         held: vec![HeldLine {
             number: "H3".to_owned(),
@@ -58,14 +76,23 @@ fn full() -> Facts {
             words: 9,
             verdict: Verdict::Unsigned,
         }],
-        requests_beyond: 1,
-        waiting: vec![WaitingLine { code: code.clone(), label: label.clone(), slot: Some(at(3, 17)), number: None }],
+        waiting: vec![WaitingLine {
+            code: code.clone(),
+            label: label.clone(),
+            kind: Kind::Reply,
+            slot: Some(at(3, 17)),
+            number: None,
+        }],
         keys: owners.into_iter().map(key).collect(),
         failures: Kind::ALL
             .iter()
             .map(|k| FailureLine { code: Some(code.clone()), label: None, kind: *k, at: at(2, 17) })
             .collect(),
-        absence: NaiveDate::from_ymd_opt(2026, 4, 6).map(|from| Absence { from, to: from }),
+        absence: NaiveDate::from_ymd_opt(2026, 4, 6).map(|from| Absence {
+            from,
+            to: Some(from),
+            locum: Some("Dr Martin".to_owned()),
+        }),
         journal: JournalHead { count: 1204, head: "9f2c41d07ab3e65f".repeat(4) },
     }
 }
@@ -76,11 +103,11 @@ fn a_full_and_an_empty_sheet_are_written_in_both_languages() {
     for &language in Language::ALL {
         let reader = Reader { language, zone: chrono_tz::Europe::Paris };
         let empty = Facts {
+            alerts: vec![],
             clients: vec![],
             held: vec![],
             held_beyond: 0,
             requests: vec![],
-            requests_beyond: 0,
             waiting: vec![],
             keys: vec![],
             failures: vec![],
@@ -93,5 +120,69 @@ fn a_full_and_an_empty_sheet_are_written_in_both_languages() {
             assert!(rendered.text.contains("1204:9f2c41d07ab3e65f"), "{}", rendered.text);
             assert!(rendered.html.unwrap().contains("1204:9f2c41d07ab3e65f"));
         }
+    }
+}
+
+#[test]
+fn every_command_on_the_page_of_commands_is_one() {
+    let letters = Letters::load(None).unwrap();
+    for &language in Language::ALL {
+        let reader = Reader { language, zone: chrono_tz::Europe::Paris };
+        let page = letters.render(&Letter::Help(Help {}), reader).unwrap().text;
+        let names: Vec<&str> = page
+            .split(|c: char| c.is_whitespace() || "(),:;".contains(c))
+            .filter(|word| word.starts_with('/'))
+            .collect();
+        assert!(names.len() > 60, "{names:?}");
+        for name in names {
+            let known = !matches!(parse(name), Err(CommandError::Unknown { .. }));
+            assert!(known, "{name} ({language})");
+        }
+        assert!(page.len() < 6000, "the page has grown to {} bytes", page.len());
+    }
+}
+
+/// The examples of the page, as somebody would copy them.
+#[test]
+fn the_examples_on_the_page_of_commands_are_understood() {
+    for example in [
+        "/to C-7K2M",
+        "/close silent",
+        "/clore silencieux",
+        "/release H3",
+        "/discard N-3F",
+        "/discharge silent",
+        "/sortie silencieuse",
+        "/transfer martin",
+        "/mode pur",
+        "/mode avant",
+        "/mode après",
+        "/mode mixte",
+        "/mode mixed",
+        "/label Marie B.",
+        "/card ask",
+        "/fiche demander",
+        "/rhythm mar,ven",
+        "/rhythm tous",
+        "/rhythm Tue,Fri",
+        "/rhythm all",
+        "/video 2026-03-04 15h https://visio.example",
+        "/video 2026-03-04 15:00",
+        "/discreet off",
+        "/safety quiet",
+        "/sécurité silence",
+        "/safety normal",
+        "/mute off",
+        "/key accept un deux trois quatre cinq six",
+        "/clé accepter un deux trois quatre cinq six",
+        "/channel openpgp",
+        "/invite marie@client.example fr",
+        "/inviter marie@client.example en connu",
+        "/invite N-3F",
+        "/absent 2026-08-01 2026-08-16 martin",
+        "/absent 01/08/2026 16/08/2026",
+        "/note Alerte lue",
+    ] {
+        assert!(parse(example).is_ok(), "{example}: {:?}", parse(example).err());
     }
 }

@@ -505,7 +505,10 @@ fn slots_follow_holidays_absences_summer_time_and_a_clients_own_days() -> Result
         play.turn(&s.c2)?
     );
     says(&play.told(&letter, "À mon retour.", at(8, 1, 9, 0))?, &["24 août"])?;
+    // Clients are told when it begins and when it ends.
+    says(&play.pass(at(8, 3, 8, 0))?.one(&s.paul)?.read.text(), &["24 août"])?;
     play.pass(at(8, 12, 16, 0))?.nothing_to(&s.paul)?;
+    play.pass(at(8, 24, 8, 0))?.one(&s.paul)?;
     // Back to winter time: 25 October; Monday's slot is 17:00 UTC again.
     play.pass(at(8, 24, 16, 0))?.one(&s.paul)?;
     play.forwarded(&s.paul, "En octobre.\n", at(10, 25, 3, 0))?;

@@ -21,7 +21,7 @@ pub enum MailError {
     Seal(#[from] SealError),
     #[error("what waits in the store can't be opened with the practice's key")]
     Unopenable,
-    #[error("the client has no certificate that can be used")]
+    #[error("the recipient has no certificate that can be used")]
     NoCertificate,
 }
 
@@ -47,7 +47,8 @@ impl WaitingAttachment {
         Self { name: attachment.name.clone(), media_type: attachment.media_type.clone(), data: BASE64.encode(bytes) }
     }
 
-    fn part(self) -> OutPart {
+    /// As it leaves.
+    pub fn part(self) -> OutPart {
         let bytes = BASE64.decode(self.data.as_bytes()).unwrap_or_default();
         OutPart::File { name: self.name, media_type: self.media_type, bytes }
     }
@@ -219,9 +220,9 @@ pub fn letter_parts(rendered: &Rendered) -> Vec<OutPart> {
 /// Seals a mail to a therapist (and the practice's archive): the ciphertext only.
 ///
 /// # Errors
-/// [`MailError::Seal`] when the therapist's certificate can't be used.
+/// [`MailError::Seal`] or [`MailError::NoCertificate`] when the therapist's certificate can't be used.
 pub fn seal_to_therapist(ctx: &Context, therapist: &Therapist, mail: &Outgoing) -> Result<Vec<u8>, MailError> {
-    let mut to = vec![&therapist.certificate];
+    let mut to = vec![therapist.certificate().ok_or(MailError::NoCertificate)?];
     to.extend(ctx.archive.as_ref());
     seal(ctx, mail, &to)
 }
@@ -266,5 +267,17 @@ pub fn reply_parts(mut letter: WaitingLetter, frame: &str) -> Vec<OutPart> {
 
 /// Whether Cadre wrote this kind by itself: `Auto-Submitted` and the null return path (RFC 3834).
 pub const fn is_automatic(kind: Kind) -> bool {
-    !matches!(kind, Kind::Reply | Kind::Urgent | Kind::Now | Kind::Forward)
+    !matches!(
+        kind,
+        Kind::Reply
+            | Kind::Urgent
+            | Kind::Now
+            | Kind::Forward
+            | Kind::Declined
+            | Kind::Suspended
+            | Kind::Ending
+            | Kind::Farewell
+            | Kind::Video
+            | Kind::LocumForward
+    )
 }

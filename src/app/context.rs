@@ -2,17 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use chrono::NaiveDate;
+
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, SecretError};
+use crate::domain::crisis::{Lexicon, LexiconError};
 use crate::domain::holidays::{Calendar, HolidayError};
 use crate::domain::rhythm::{RhythmError, Schedule};
-use crate::letters::{Letters, LettersError, Lines, LinesError, Reader};
+use crate::letters::{Letters, LettersError, Line, Lines, LinesError, Reader};
 use crate::mime::Limits;
 use crate::model::{Address, ClientId, Language, MessageRow, TherapistId};
 use crate::pgp::{CertError, Certificate, KeyError, PracticeKey};
-use crate::store::{Client, Store, StoreError, Vault};
+use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, Vault};
 
 /// Why Cadre can't start. Each names the thing, the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +49,12 @@ pub enum StartError {
     Holidays(#[from] HolidayError),
     #[error("the letters can't be used")]
     Letters(#[from] LettersError),
+    #[error("the crisis lexicon can't be used ({file})")]
+    Lexicon {
+        file: String,
+        #[source]
+        source: Box<LexiconError>,
+    },
     #[error("the emergency lines can't be used")]
     Lines(#[from] LinesError),
     #[error("the database can't be used")]
@@ -52,7 +64,7 @@ pub enum StartError {
 /// A therapist with what was read from the files.
 pub struct Therapist {
     pub settings: config::Therapist,
-    pub certificate: Certificate,
+    certificate: OnceLock<Certificate>,
     pub schedule: Schedule,
     pub digest: Schedule,
 }
@@ -60,6 +72,27 @@ pub struct Therapist {
 impl Therapist {
     pub fn id(&self) -> &TherapistId {
         &self.settings.id
+    }
+
+    /// The certificate; None until it is confirmed on the first day. A file that appears later is taken at once.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        if self.certificate.get().is_none() {
+            let read = read_certificate(CERTIFICATE, &self.settings.certificate).ok()?;
+            // Another thread may have been first, with the same file.
+            let _ = self.certificate.set(read);
+        }
+        self.certificate.get()
+    }
+
+    /// The same therapist with other absences.
+    #[must_use]
+    pub fn with_absences(&self, absences: Vec<(NaiveDate, NaiveDate)>) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            certificate: self.certificate.clone(),
+            schedule: self.schedule.with_absences(absences.clone()),
+            digest: self.digest.with_absences(absences),
+        }
     }
 
     /// Language and zone of mail to the therapist.
@@ -75,9 +108,16 @@ pub struct Context {
     pub store: Store,
     pub key: PracticeKey,
     pub archive: Option<Certificate>,
-    pub therapists: Vec<Arc<Therapist>>,
+    therapists: RwLock<Arc<[Arc<Therapist>]>>,
+    absences: RwLock<Arc<[Absence]>>,
+    /// The database's counter of their changes, as of then.
+    absences_version: AtomicU64,
     pub letters: Letters,
     pub lines: Lines,
+    pub lexicon: Lexicon,
+    /// Somebody is in danger: the outbox is worked, and alarm commands are run, at once.
+    pub alerted: Notify,
+    pub called: Notify,
     pub limits: Limits,
     certificates: Mutex<HashMap<ClientId, CachedCertificate>>,
     /// Copies that this process has committed and never tried to append: they can't be in their folder yet.
@@ -112,36 +152,77 @@ impl Context {
             .therapists
             .iter()
             .map(|settings| Ok(Arc::new(therapist(&config, settings, &calendar)?)))
-            .collect::<Result<Vec<_>, StartError>>()?;
+            .collect::<Result<Arc<[_]>, StartError>>()?;
         let letters = Letters::load(config.letters_folder.as_deref())?;
         let lines = Lines::built_in()?;
+        let lexicon = load_lexicon(&config)?;
         let limits = Limits::for_message(config.intake.max_message);
         let url = format!("sqlite:{}", config.database.path.display());
         let store = Store::open(&url, Vault::new(&record), &config.database.journal_head).await?;
-        Ok(Self {
+        let ctx = Self {
             config,
             clock,
             store,
             key,
             archive,
-            therapists,
+            therapists: RwLock::new(therapists),
+            absences: RwLock::new(Arc::new([])),
+            absences_version: AtomicU64::new(u64::MAX),
             letters,
             lines,
+            lexicon,
+            alerted: Notify::new(),
+            called: Notify::new(),
             limits,
             certificates: Mutex::new(HashMap::new()),
             untried_copies: Mutex::new(HashSet::new()),
             known_folders: Mutex::new(HashSet::new()),
-        })
+        };
+        let mut tx = ctx.store.read().await?;
+        let version = tx.counter(ABSENCES_CHANGED).await?;
+        let absences = tx.absences().await?;
+        drop(tx);
+        // Before the first run the file's absences aren't in the database yet.
+        if version > 0 {
+            ctx.set_absences(absences, version);
+        }
+        Ok(ctx)
+    }
+
+    /// The therapists, in the configuration's order, with their rhythm as it is now: absences come and go
+    /// while Cadre runs. Who needs one picture of it keeps what this gives.
+    pub fn therapists(&self) -> Arc<[Arc<Therapist>]> {
+        Arc::clone(&self.therapists.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The therapist of this id.
-    pub fn therapist(&self, id: &TherapistId) -> Option<&Arc<Therapist>> {
-        self.therapists.iter().find(|therapist| therapist.id() == id)
+    pub fn therapist(&self, id: &TherapistId) -> Option<Arc<Therapist>> {
+        self.therapists().iter().find(|therapist| therapist.id() == id).cloned()
     }
 
     /// The therapist who writes from this address.
-    pub fn therapist_by_address(&self, address: &Address) -> Option<&Arc<Therapist>> {
-        self.therapists.iter().find(|therapist| therapist.settings.address == *address)
+    pub fn therapist_by_address(&self, address: &Address) -> Option<Arc<Therapist>> {
+        self.therapists().iter().find(|therapist| therapist.settings.address == *address).cloned()
+    }
+
+    /// All absences, those that have ended included.
+    pub fn absences(&self) -> Arc<[Absence]> {
+        Arc::clone(&self.absences.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the absences are known as they are in the database at this count of changes.
+    pub fn knows_absences(&self, version: u64) -> bool {
+        self.absences_version.load(Ordering::SeqCst) == version
+    }
+
+    /// Takes the absences as they now are into every therapist's rhythm. They come from what is committed, never
+    /// from a transaction that may still be undone.
+    pub fn set_absences(&self, absences: Vec<Absence>, version: u64) {
+        let ranges = |id: &TherapistId| super::absence::ranges(&absences, id);
+        let changed = self.therapists().iter().map(|old| Arc::new(old.with_absences(ranges(old.id())))).collect();
+        *self.therapists.write().unwrap_or_else(PoisonError::into_inner) = changed;
+        *self.absences.write().unwrap_or_else(PoisonError::into_inner) = absences.into();
+        self.absences_version.store(version, Ordering::SeqCst);
     }
 
     /// A client's own rhythm: the therapist's slots, narrowed by `/rhythm`.
@@ -162,6 +243,14 @@ impl Context {
     /// The practice's name in mail that must not show a therapy.
     pub fn neutral_name(&self, language: Language) -> String {
         self.config.practice.neutral_name.get(language).to_owned()
+    }
+
+    /// The emergency lines of a client's letters; 112 alone where somebody else may be reading along.
+    pub fn lines_for(&self, client: &Client) -> Vec<Line> {
+        if client.care.discreet {
+            return Lines::neutral();
+        }
+        self.lines.crisis(&self.config.practice.country, client.language)
     }
 
     /// Remembers a copy that was just committed; see [`Context::untried_copies`].
@@ -207,6 +296,42 @@ pub fn load_practice_key(config: &Config) -> Result<PracticeKey, StartError> {
     Ok(PracticeKey::load(&bytes, passphrase.as_ref())?)
 }
 
+/// How a therapist's certificate is named in errors.
+const CERTIFICATE: &str = "`[[therapist]] certificate`";
+
+/// The lexicons that come with Cadre, by file.
+const LEXICONS: [(&str, &str); 2] = [
+    ("fr.toml", include_str!("../../config/lexicon/fr.toml")),
+    ("en.toml", include_str!("../../config/lexicon/en.toml")),
+];
+
+/// The crisis lexicon: the operator's files, and Cadre's own for a language that has none.
+///
+/// # Errors
+/// [`StartError::File`] or [`StartError::Lexicon`].
+pub fn load_lexicon(config: &Config) -> Result<Lexicon, StartError> {
+    let mut texts: [(String, String); 2] = LEXICONS.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    for (name, text) in &mut texts {
+        let Some(path) = config.lexicon_folder.as_ref().map(|folder| folder.join(&*name)) else { continue };
+        match std::fs::read_to_string(&path) {
+            Ok(own) => *text = own,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.parent().is_some_and(|f| f.is_dir()) => {
+                continue;
+            }
+            Err(error) => {
+                let cause = format!("{} can't be read ({})", path.display(), error.kind());
+                return Err(StartError::File { what: "`[crisis] lexicon`", path, cause });
+            }
+        }
+        *name = path.display().to_string();
+    }
+    let [(fr, fr_text), (en, en_text)] = texts;
+    Lexicon::parse(&fr_text, &en_text).map_err(|source| {
+        let file = if source.language == "fr" { fr } else { en };
+        StartError::Lexicon { file, source: Box::new(source) }
+    })
+}
+
 /// Reads one certificate from a file.
 ///
 /// # Errors
@@ -234,8 +359,12 @@ fn therapist(config: &Config, settings: &config::Therapist, calendar: &Arc<Calen
             absences.clone(),
         )
     };
+    let certificate = OnceLock::new();
+    if settings.certificate.exists() {
+        let _ = certificate.set(read_certificate(CERTIFICATE, &settings.certificate)?);
+    }
     Ok(Therapist {
-        certificate: read_certificate("`[[therapist]] certificate`", &settings.certificate)?,
+        certificate,
         schedule: schedule(settings.release.source()).map_err(rhythm)?,
         digest: schedule(config.digest.send.source()).map_err(rhythm)?,
         settings: settings.clone(),

@@ -4,18 +4,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::AppError;
 use super::context::{Context, Therapist};
+use super::enrol;
 use super::health;
 use super::intake;
+use super::life;
 use super::post::{Post, Recipe};
 use super::tick::days_left;
 use crate::domain::digest::{
-    self as rules, Absence, ClientLine, Digest, Facts, FailureLine, HeldLine, JournalHead, KeyLine, KeyOwner,
-    RequestLine, WaitingLine,
+    self as rules, Absence, AlertLine, ClientLine, Digest, Facts, FailureLine, HeldLine, JournalHead, KeyLine,
+    KeyOwner, RequestLine, Scan, WaitingLine,
 };
+use crate::domain::enrolment::FORGET_AFTER;
 use crate::letters::DueLine;
-use crate::model::{ClientState, Kind, MessageState, TurnState, Verdict};
+use crate::model::{ClientId, ClientState, Kind, MessageState, Scanned, TurnState, Verdict};
 use crate::pgp::Certificate;
-use crate::store::{Client, Message, StoreError, Tx};
+use crate::store::{Alert, Client, Message, StoreError, Tx};
 
 /// Keys that expire within this time are listed.
 pub const KEY_WARNING: TimeDelta = TimeDelta::days(30);
@@ -36,30 +39,40 @@ pub async fn enqueue(
 /// The digest of one therapist, arranged.
 pub async fn sheet(ctx: &Context, tx: &mut Tx, therapist: &Therapist, at: DateTime<Utc>) -> Result<Digest, AppError> {
     let (sound, _) = health::sound_clients(tx).await?;
-    let clients: Vec<Client> = sound
-        .into_iter()
-        .filter(|client| client.therapist == *therapist.id())
-        .filter(|c| !matches!(c.state, ClientState::Archived | ClientState::Erased | ClientState::Declined))
+    // Whose alert nobody has answered, in whatever state they are.
+    let open_alerts = tx.open_alerts().await?;
+    let alerts: Vec<Option<ClientId>> = open_alerts.iter().map(|alert| alert.what.client).collect();
+    let own: Vec<Client> = sound.into_iter().filter(|client| client.therapist == *therapist.id()).collect();
+    let clients: Vec<Client> = own
+        .iter()
+        .filter(|c| {
+            !matches!(c.state, ClientState::Archived | ClientState::Erased | ClientState::Declined)
+                || alerts.contains(&Some(c.id))
+        })
+        .cloned()
         .collect();
     let now = ctx.clock.now();
     let mut lines = Vec::with_capacity(clients.len());
     let mut held_beyond = 0;
     for client in &clients {
-        lines.push(client_line(ctx, tx, therapist, client, now).await?);
+        lines.push(client_line(ctx, tx, therapist, client, &alerts, now).await?);
         for day in [now, now - TimeDelta::days(1)] {
             held_beyond += tx.counter(&intake::held_beyond_key(client, day)).await?;
         }
     }
-    let find = |id| clients.iter().find(|client| Some(client.id) == id);
+    // What is held or failed may be of somebody whose line isn't shown any more.
+    let find = |id| own.iter().find(|client| Some(client.id) == id);
     let held_all: Vec<Message> =
         tx.held().await?.into_iter().filter(|m| m.therapist.as_ref() == Some(therapist.id())).collect();
     let (held_replies, held): (Vec<_>, Vec<_>) = held_all.into_iter().partition(|m| m.kind == Kind::Reply);
-    let mut waiting = waiting_lines(tx, therapist, &find).await?;
+    // The letter to somebody who was declined may still wait.
+    let mut waiting = waiting_lines(tx, therapist, &|id| own.iter().find(|client| Some(client.id) == id)).await?;
     waiting.extend(held_replies.iter().filter_map(|reply| {
         let client = find(reply.client)?;
         Some(WaitingLine {
             code: client.code.clone(),
             label: client.label.clone(),
+            kind: reply.kind,
             slot: None,
             number: reply.held_no.map(|n| format!("H{n}")),
         })
@@ -69,11 +82,11 @@ pub async fn sheet(ctx: &Context, tx: &mut Tx, therapist: &Therapist, at: DateTi
         at,
         zone: therapist.settings.timezone,
         next_slot: therapist.schedule.next_slot(at).map(|slot| slot.at),
+        alerts: alert_lines(&open_alerts, therapist, &find),
         clients: lines,
         held: held.iter().map(|message| held_line(message, find(message.client))).collect(),
         held_beyond: u32::try_from(held_beyond).unwrap_or(u32::MAX),
         requests: request_lines(tx, therapist, now).await?,
-        requests_beyond: 0,
         waiting,
         keys: key_lines(ctx, therapist, &clients, now),
         failures: failure_lines(tx, therapist, &find, now).await?,
@@ -88,6 +101,7 @@ async fn client_line(
     tx: &mut Tx,
     therapist: &Therapist,
     client: &Client,
+    alerts: &[Option<ClientId>],
     now: DateTime<Utc>,
 ) -> Result<ClientLine, AppError> {
     let turn = tx.last_turn(client.id).await?;
@@ -101,7 +115,10 @@ async fn client_line(
     let mut marks: Vec<_> = letters.iter().flat_map(|letter| letter.marks.iter().copied()).collect();
     marks.sort_unstable();
     marks.dedup();
+    let mut scans = tx.scans(client.id, now - TimeDelta::days(1)).await?;
+    scans.extend(letters.iter().filter_map(|letter| letter.scan));
     let due = open.and_then(|turn| turn.due_at);
+    let proposals = life::proposals(tx, client, now).await?;
     let grace = ctx.schedule(therapist, client).grace();
     Ok(ClientLine {
         label: client.label.clone(),
@@ -115,10 +132,54 @@ async fn client_line(
         oldest: letters.first().map(|letter| letter.at),
         verdict: letters.iter().filter_map(|letter| letter.verdict).max_by_key(|verdict| rank(*verdict)),
         marks,
-        scan: None,
+        scan: worst(scans, alerts.contains(&Some(client.id))),
         days_silent: last.map(|at| small((now - at).num_days().max(0).unsigned_abs())),
         overdue: due.is_some_and(|due| due + grace < now),
+        propose_checkin: proposals.check_in,
+        ask_assessment: proposals.assessment,
+        consent_pending: enrol::frame::awaited(tx, client).await?,
+        // One that nobody has confirmed in this time was hardly theirs.
+        key_waiting: tx.offers(client.id).await?.iter().any(|offer| now - offer.at < FORGET_AFTER),
     })
+}
+
+/// A therapist's alerts that nobody has answered, the same class of the same person once, with its first hour.
+fn alert_lines<'c>(
+    alerts: &[Alert],
+    therapist: &Therapist,
+    find: &impl Fn(Option<ClientId>) -> Option<&'c Client>,
+) -> Vec<AlertLine> {
+    let own = alerts.iter().filter(|alert| alert.what.therapist == *therapist.id());
+    let mut seen = Vec::new();
+    let mut lines = Vec::new();
+    for alert in own {
+        let about = (alert.what.client, alert.what.number.as_ref(), alert.what.class);
+        if seen.contains(&about) {
+            continue;
+        }
+        seen.push(about);
+        let client = find(alert.what.client);
+        lines.push(AlertLine {
+            code: client.map(|client| client.code.clone()),
+            number: alert.what.number.clone(),
+            label: client.and_then(|client| client.label.clone()),
+            class: alert.what.class,
+            first: alert.first_at,
+        });
+    }
+    lines
+}
+
+/// What the scans of a client's letters come to on the sheet.
+fn worst(scans: Vec<Scanned>, alert: bool) -> Option<Scan> {
+    let has = |wanted: &[Scanned]| scans.iter().any(|scan| wanted.contains(scan));
+    if alert || has(&[Scanned::A, Scanned::V, Scanned::B]) {
+        Some(Scan::Alert)
+    } else if has(&[Scanned::NotAnalysed]) {
+        Some(Scan::NotAnalysed)
+    } else {
+        (!scans.is_empty()).then_some(Scan::Clear)
+    }
 }
 
 /// From good to bad, so that the least good verdict of a turn is the one that is shown.
@@ -145,12 +206,14 @@ async fn waiting_lines<'c>(
     let waiting = tx.all_waiting().await?;
     Ok(waiting
         .iter()
-        .filter(|message| message.kind == Kind::Reply && message.therapist.as_ref() == Some(therapist.id()))
+        .filter(|message| message.kind == Kind::Reply || message.kind.is_own_words())
+        .filter(|message| message.therapist.as_ref() == Some(therapist.id()))
         .filter_map(|message| {
             let client = find(message.client)?;
             Some(WaitingLine {
                 code: client.code.clone(),
                 label: client.label.clone(),
+                kind: message.kind,
                 slot: message.slot,
                 number: None,
             })
@@ -193,7 +256,9 @@ fn key_lines(ctx: &Context, therapist: &Therapist, clients: &[Client], now: Date
             lines.push(KeyLine { code: None, label: None, owner, expires, days: days_left(expires, now) });
         }
     };
-    staff(KeyOwner::Therapist, &therapist.certificate);
+    if let Some(certificate) = therapist.certificate() {
+        staff(KeyOwner::Therapist, certificate);
+    }
     staff(KeyOwner::Practice, ctx.key.certificate());
     if let Some(archive) = &ctx.archive {
         staff(KeyOwner::Archive, archive);
@@ -235,12 +300,9 @@ async fn failure_lines<'c>(
 }
 
 fn absence(ctx: &Context, therapist: &Therapist, now: DateTime<Utc>) -> Option<Absence> {
-    let today = therapist.schedule.local_day(now);
-    ctx.config
-        .absences_of(therapist.id())
-        .filter(|absence| absence.to >= today)
-        .min_by_key(|absence| absence.from)
-        .map(|absence| Absence { from: absence.from, to: absence.to })
+    let absence = super::absence::nearest(ctx, therapist, now)?;
+    let locum = absence.locum.and_then(|id| ctx.therapist(&id)).map(|locum| locum.settings.name.clone());
+    Some(Absence { from: absence.first_day, to: absence.last_day, locum })
 }
 
 /// What is due at a slot and not answered: for the reminder.

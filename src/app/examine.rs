@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use super::context::Context;
 use crate::domain::intake::{self, Decision, Decryption, Facts, From, Intended, Signature, Structure};
 use crate::mime::{self, AttachmentClass, Envelope, FromField, Limits, Mail, MimeError};
 use crate::model::{Address, Person, UnsignedPolicy};
@@ -138,6 +139,41 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         _ => None,
     };
     Ok(Examined { outer, protected, entity: layer.entity, decision, signature, encrypted, bytes_hash })
+}
+
+/// Nobody is registered: for a look at one certificate alone.
+struct Nobody<'a>(&'a Address);
+
+impl Registry for Nobody<'_> {
+    fn person_by_address(&self, _: &Address) -> Option<Person> {
+        None
+    }
+    fn people_by_handle(&self, _: &str) -> Vec<(Person, Certificate)> {
+        Vec::new()
+    }
+    fn has_seen_signature(&self, _: &str, _: &[u8]) -> bool {
+        false
+    }
+    fn has_seen_bytes(&self, _: &[u8]) -> bool {
+        false
+    }
+    fn is_own_message_id(&self, _: &str) -> bool {
+        false
+    }
+    fn practice_address(&self) -> &Address {
+        self.0
+    }
+}
+
+/// Whether one signature over the whole message is good by this certificate, which isn't pinned: whoever sent it has
+/// its key. It says nothing about who that is.
+pub fn is_signed_by(raw: &[u8], first_seen: DateTime<Utc>, ctx: &Context, certificate: &Certificate) -> bool {
+    let registry = Nobody(&ctx.config.practice.address);
+    let policy = ctx.config.intake.unsigned;
+    let tools = Tools { key: &ctx.key, registry: &registry, limits: &ctx.limits, policy, authserv: None };
+    let Ok(layer) = open_layers(raw, first_seen, &tools, std::slice::from_ref(certificate)) else { return false };
+    layer.structure == Structure::Whole
+        && matches!(layer.check, SignatureCheck::Good(good) if good.fingerprint == certificate.fingerprint())
 }
 
 /// Pinned certificates with what is attached of the same fingerprint, where the signature fails for want

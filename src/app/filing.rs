@@ -178,7 +178,7 @@ async fn copy_bytes(
 ) -> Result<Option<(String, Vec<u8>, DateTime<Utc>)>, StoreError> {
     let (Some(message), Some(sealed)) = (tx.message(row).await?, tx.blob(row).await?) else { return Ok(None) };
     let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(None) };
-    let mail = stored_mail(ctx, therapist, Some(client), &message);
+    let mail = stored_mail(ctx, &therapist, Some(client), &message);
     let bytes = mime::encrypted(&mail, &sealed);
     Ok(Some((mail.message_id, bytes, mail.date)))
 }

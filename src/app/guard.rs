@@ -26,6 +26,14 @@ pub const fn may_be_clear(kind: Kind) -> bool {
             | Kind::KeyExpiry
             | Kind::Stranger
             | Kind::HealthAlarm
+            | Kind::Invitation
+            | Kind::InvitationReminder
+            | Kind::InvitationProblem
+            | Kind::InvitationDeclined
+            | Kind::Safety
+            | Kind::SafetyViolence
+            | Kind::StrangerSafety
+            | Kind::TherapistWelcome
     )
 }
 
@@ -56,6 +64,14 @@ pub const fn clear_letter(kind: Kind) -> Option<Name> {
         Kind::KeyExpiry => Some(Name::KeyExpiry),
         Kind::Stranger => Some(Name::Stranger),
         Kind::HealthAlarm => Some(Name::HealthAlarm),
+        Kind::Invitation => Some(Name::Invitation),
+        Kind::InvitationReminder => Some(Name::InvitationReminder),
+        Kind::InvitationProblem => Some(Name::InvitationProblem),
+        Kind::InvitationDeclined => Some(Name::InvitationDeclined),
+        Kind::Safety => Some(Name::Safety),
+        Kind::SafetyViolence => Some(Name::SafetyViolence),
+        Kind::StrangerSafety => Some(Name::StrangerSafety),
+        Kind::TherapistWelcome => Some(Name::TherapistWelcome),
         _ => None,
     }
 }
@@ -70,7 +86,7 @@ mod tests {
         for &kind in Kind::ALL {
             assert_eq!(may_be_clear(kind), clear_letter(kind).is_some(), "{kind}");
             if let Some(name) = clear_letter(kind) {
-                assert!(name.is_clear() || kind == Kind::HealthAlarm, "{kind}");
+                assert!(name.is_clear() || name.is_clear_for_safety() || kind == Kind::HealthAlarm, "{kind}");
             }
         }
     }

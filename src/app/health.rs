@@ -1,5 +1,7 @@
 //! What goes wrong: named in `status`, the log and, once, to the operator.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -7,6 +9,7 @@ use serde_json::json;
 use super::AppError;
 use super::context::{Context, Therapist};
 use super::post::{Owner, Post, Problem, Recipe};
+use crate::failpoint::failpoint;
 use crate::model::{ClientCode, Kind, OutboxRow};
 use crate::net::{NetError, Service};
 use crate::store::{Client, StoreError, Tx};
@@ -143,6 +146,63 @@ pub async fn alarm(ctx: &Context, tx: &mut Tx, problem: &Problem, now: DateTime<
     alarm_since(ctx, tx, problem, now, now).await
 }
 
+/// What an alarm is remembered by.
+fn alarm_key(problem: &Problem) -> String {
+    // The keys of two therapists may expire within a day of each other.
+    if let (true, Some(days)) = (problem.word == "therapist-key-expires", problem.count) {
+        return format!("alarm:{}:{days}", problem.word);
+    }
+    match problem.code.as_ref().or(problem.letter.as_ref()) {
+        Some(about) => format!("alarm:{}:{about}", problem.word),
+        None => format!("alarm:{}", problem.word),
+    }
+}
+
+/// Recomputes the journal and tells the operator where it was changed or cut.
+///
+/// # Errors
+/// [`AppError::Store`].
+pub async fn watch_journal(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
+    let report = ctx.store.verify_journal(None).await?;
+    if report.ok() {
+        return Ok(());
+    }
+    tracing::error!("the journal was changed or cut; `journal verify` says where");
+    let mut tx = ctx.store.begin().await?;
+    alarm(ctx, &mut tx, &Problem::new("journal"), now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Tells the operator once of each letter of their own for which the built-in one is used, and once again when it
+/// was mended and broke another time.
+///
+/// # Errors
+/// [`AppError::Store`].
+pub async fn watch_letters(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
+    let broken = ctx.letters.unusable();
+    let told: BTreeSet<String> = match ctx.store.read().await?.meta(OWN_LETTERS).await? {
+        Some(text) => serde_json::from_str(&text).unwrap_or_default(),
+        None => BTreeSet::new(),
+    };
+    if broken == told {
+        return Ok(());
+    }
+    let problem = |letter: &String| Problem { letter: Some(letter.clone()), ..Problem::new("own-letter") };
+    let mut tx = ctx.store.begin().await?;
+    for letter in told.symmetric_difference(&broken) {
+        tx.clear_notice(&alarm_key(&problem(letter))).await?;
+    }
+    for letter in broken.difference(&told) {
+        tracing::warn!(letter, "an operator's letter can't be used, the built-in one is: `cadre letters check`");
+        alarm(ctx, &mut tx, &problem(letter), now).await?;
+    }
+    tx.set_meta(OWN_LETTERS, &serde_json::to_string(&broken).unwrap_or_default()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The operator's letters that were told of as unusable.
+const OWN_LETTERS: &str = "own-letters";
+
 async fn alarm_since(
     ctx: &Context,
     tx: &mut Tx,
@@ -150,10 +210,7 @@ async fn alarm_since(
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
-    let key = match &problem.code {
-        Some(code) => format!("alarm:{}:{code}", problem.word),
-        None => format!("alarm:{}", problem.word),
-    };
+    let key = alarm_key(problem);
     if !tx.notice_since(&key, now, now - AGAIN_AFTER).await? {
         return Ok(());
     }
@@ -181,6 +238,18 @@ async fn alarm_since(
 /// Alarms whose command is still to be run.
 const PENDING: &str = "pending:";
 
+/// Has `operator.alarm_command` run after the commit, once for each `key`.
+///
+/// # Errors
+/// [`AppError::Store`].
+pub async fn call(ctx: &Context, tx: &mut Tx, key: &str, class: &str, code: Option<String>) -> Result<(), AppError> {
+    if ctx.config.operator.alarm_command.is_some() {
+        let problem = Problem { code, ..Problem::new(class) };
+        tx.set_meta(&format!("{PENDING}{key}"), &serde_json::to_string(&problem).unwrap_or_default()).await?;
+    }
+    Ok(())
+}
+
 /// Runs the alarm commands of what was committed.
 ///
 /// # Errors
@@ -189,14 +258,15 @@ pub async fn run_pending(ctx: &Context) -> Result<(), AppError> {
     if ctx.config.operator.alarm_command.is_none() || ctx.store.read().await?.metas(PENDING).await?.is_empty() {
         return Ok(());
     }
-    let mut tx = ctx.store.begin().await?;
-    let pending = tx.metas(PENDING).await?;
-    for (key, _) in &pending {
-        tx.clear_meta(key).await?;
-    }
-    tx.commit().await?;
-    for problem in pending.iter().filter_map(|(_, value)| serde_json::from_str(value).ok()) {
-        run_command(ctx, &problem).await;
+    // Each is forgotten only after it was run: a crash between runs one twice, and loses none.
+    for (key, value) in ctx.store.read().await?.metas(PENDING).await? {
+        if let Ok(problem) = serde_json::from_str(&value) {
+            run_command(ctx, &problem).await;
+        }
+        failpoint("called");
+        let mut tx = ctx.store.begin().await?;
+        tx.clear_meta(&key).await?;
+        tx.commit().await?;
     }
     Ok(())
 }
@@ -269,10 +339,12 @@ pub async fn tell_therapist_of_key(
     if !tx.notice_since(&key, now, now - AGAIN_AFTER).await? {
         return Ok(());
     }
-    let expires = therapist.certificate.expires_at(now).unwrap_or(now);
+    // Without a certificate nothing can be told: the operator is alarmed.
+    let Some(certificate) = therapist.certificate() else { return Ok(()) };
+    let expires = certificate.expires_at(now).unwrap_or(now);
     let recipe = Recipe::StaffKeyExpiry {
         owner: Owner::Therapist,
-        fingerprint: therapist.certificate.fingerprint(),
+        fingerprint: certificate.fingerprint(),
         expires,
         days: (expires - now).num_days().min(0),
     };

@@ -8,17 +8,21 @@ use serde_json::json;
 
 use super::AppError;
 use super::context::{Context, Therapist};
+use super::crisis::{self, Place};
+use super::enrol;
 use super::health;
+use super::keywords;
+use super::life;
+use super::locum;
 use super::post::{self, Post, Problem, Recipe};
 use super::prepare::{Arrived, Disposition, Origin, Prepared, Sealed};
 use super::reply;
+use super::requests;
 use super::therapist;
 use crate::domain::intake::{Action, Dropped, Refusal};
 use crate::domain::rhythm::{OnLetter, Slot, next_digest, on_letter};
 use crate::letters::{self, Letter, RefusalReason};
-use crate::model::{
-    Address, ClientId, Direction, Filing, Forwarding, Kind, Mark, MessageState, StrangersPolicy, TurnRow, Verdict,
-};
+use crate::model::{Address, Direction, Filing, Forwarding, Kind, Mark, MessageState, Scanned, TurnRow, Verdict};
 use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
 
 /// What became of one message; the words of `run --once`'s counts.
@@ -72,12 +76,25 @@ pub async fn apply(
                 (Outcome::SetAside, Some(Disposal::Attention))
             }
         }
+        Prepared::TherapistKey { therapist, certificate, bytes_hash } => {
+            let fresh = tx.remember_bytes(bytes_hash, None, now).await?;
+            if !fresh {
+                (Outcome::Dropped, Some(Disposal::Remove))
+            } else if enrol::therapist::keep(tx, therapist, certificate, now).await? {
+                (Outcome::Obeyed, Some(Disposal::Remove))
+            } else {
+                (Outcome::SetAside, Some(Disposal::Attention))
+            }
+        }
         Prepared::OverLimit { client, therapist, .. } => {
             over_limit(ctx, tx, client.as_deref(), therapist.as_deref(), now).await?;
             (Outcome::SetAside, Some(Disposal::Attention))
         }
-        Prepared::Blocked { therapist, client, letter, arrived: at, due, origin } => {
-            blocked(ctx, tx, therapist, client.as_deref(), *letter, *at, *due, origin, now).await?;
+        Prepared::Blocked(sealed) => {
+            crisis::blocked(ctx, tx, sealed, now).await?;
+            // Operator and therapist are told why nothing moves.
+            health::alarm(ctx, tx, &Problem::new("therapist-certificate"), now).await?;
+            health::tell_therapist_of_key(ctx, tx, &sealed.therapist, now).await?;
             (Outcome::Blocked, None)
         }
         Prepared::Tampered { error } => {
@@ -161,7 +178,7 @@ async fn apply_sealed(
         return Ok((Outcome::Dropped, Some(Disposal::Remove)));
     }
     match sealed.disposition {
-        Disposition::Request => request(ctx, tx, arrived, sealed, now).await,
+        Disposition::Request => requests::request(ctx, tx, arrived, sealed, now).await,
         Disposition::Hold => hold(ctx, tx, sealed, now).await,
         Disposition::File { opens_turn } => {
             file(ctx, tx, sealed, opens_turn, now).await?;
@@ -170,7 +187,8 @@ async fn apply_sealed(
     }
 }
 
-fn message(sealed: &Sealed, kind: Kind, state: MessageState) -> Message {
+/// The row of what was sealed.
+pub(super) fn message(sealed: &Sealed, kind: Kind, state: MessageState) -> Message {
     Message {
         client: sealed.client.as_ref().map(|client| client.id),
         therapist: Some(sealed.therapist.id().clone()),
@@ -187,8 +205,17 @@ fn message(sealed: &Sealed, kind: Kind, state: MessageState) -> Message {
         bytes: sealed.bytes as u64,
         words: sealed.words as u64,
         attachments: u32::try_from(sealed.attachments).unwrap_or(u32::MAX),
+        scan: sealed.scan.word(),
         ..Message::new(sealed.row, Direction::In, kind, state, sealed.arrived)
     }
+}
+
+/// Whether the key that proved the writer when the letter was prepared is still the client's: meanwhile it may have been
+/// given up as lost, or another one been accepted.
+fn still_proven(client: &Client, sealed: &Sealed) -> bool {
+    let signer = sealed.signature.as_ref().map(|(signer, _, _)| signer.as_str());
+    let pinned = client.fingerprint.as_deref();
+    !enrol::proven(sealed.verdict) || signer.is_none_or(|signer| pinned.is_some_and(|pinned| pinned == signer))
 }
 
 async fn file(
@@ -198,18 +225,28 @@ async fn file(
     opens_turn: bool,
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
-    let Some(client) = &sealed.client else { return Ok(()) };
-    let turn = match (opens_turn && client.state.in_treatment(), sealed.due) {
-        (true, Some(due)) => {
-            join_turn(ctx, tx, client, sealed.arrived, due, &sealed.origin, !sealed.automatic, now).await?
-        }
-        _ => None,
+    let Some(known) = &sealed.client else { return Ok(()) };
+    // Read again: another letter of the same group may have changed the state.
+    let Some(client) = &tx.client(known.id).await? else { return Ok(()) };
+    if !still_proven(client, sealed) {
+        return Err(AppError::KeyChanged);
+    }
+    let wished = sealed.keywords.as_ref().and_then(|words| keywords::wished(client, sealed.standing, words));
+    let safety = crisis::safety(tx, sealed, now).await?;
+    let turn = if opens_turn && client.state.in_treatment() {
+        // A letter that stops or pauses is promised no reply.
+        let acknowledge = !sealed.automatic && wished.is_none() && safety.is_none();
+        join_turn(ctx, tx, client, sealed.arrived, sealed.due, &sealed.origin, acknowledge, now).await?
+    } else {
+        None
     };
     let kind = if sealed.automatic { Kind::Automatic } else { Kind::Letter };
     let row = Message { turn, ..message(sealed, kind, MessageState::Filed) };
     tx.insert_message(&row).await?;
     tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    crisis::raise(ctx, tx, sealed, Place { turn, safety, passed_on: true, ..Place::default() }, now).await?;
     forward(ctx, tx, &sealed.therapist, &row, now).await?;
+    locum::file(ctx, tx, sealed, turn.is_some(), now).await?;
     if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && !sealed.automatic {
         about_keys(ctx, tx, client, &sealed.origin, now).await?;
     }
@@ -220,17 +257,25 @@ async fn file(
     }
     let detail = json!({ "verdict": sealed.verdict, "marks": sealed.marks, "bytes": sealed.bytes });
     tx.journal(now, "filed", Some(&client.code), detail).await?;
+    let enrolled = enrol::arrived(ctx, tx, sealed, now).await?;
+    let Some(client) = &tx.client(client.id).await? else { return Ok(()) };
+    let changed = keywords::carry_out(ctx, tx, client, sealed, now).await?;
+    // One letter an answer: a safety letter, or what was decided, comes before how things stand.
+    if !(sealed.automatic || enrolled || changed || safety.is_some()) {
+        life::notice(ctx, tx, client, sealed.origin.message_id.clone(), now).await?;
+    }
     Ok(())
 }
 
-/// The letter's place in the client's turn, with the turn's one acknowledgement.
+/// The letter's place in the client's turn, with the turn's one acknowledgement. Without a slot (in an absence whose
+/// end isn't known) the turn is due at no known time.
 #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
 pub async fn join_turn(
     ctx: &Context,
     tx: &mut Tx,
     client: &Client,
     arrived: DateTime<Utc>,
-    due: Slot,
+    due: Option<Slot>,
     origin: &Origin,
     may_acknowledge: bool,
     now: DateTime<Utc>,
@@ -239,7 +284,7 @@ pub async fn join_turn(
     match (on_letter(current.is_some(), due), current) {
         (OnLetter::Join, Some(turn)) => Ok(Some(turn.id)),
         (OnLetter::Open { due, acknowledge }, _) => {
-            let turn = tx.open_turn(client.id, arrived, Some(due.at)).await?;
+            let turn = tx.open_turn(client.id, arrived, due.map(|due| due.at)).await?;
             if acknowledge && may_acknowledge {
                 self::acknowledge(ctx, tx, client, turn, arrived, due, origin, now).await?;
             }
@@ -257,7 +302,7 @@ pub async fn acknowledge(
     client: &Client,
     turn: TurnRow,
     arrived: DateTime<Utc>,
-    due: Slot,
+    due: Option<Slot>,
     origin: &Origin,
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
@@ -265,7 +310,8 @@ pub async fn acknowledge(
     if tx.count_outbox(Kind::Acknowledgement, Some(client.id), day_ago).await? >= ACKNOWLEDGEMENTS_A_DAY {
         return Ok(());
     }
-    let recipe = Recipe::Acknowledgement { arrived, expected: Some(due.at), origin: origin.message_id.clone() };
+    let recipe =
+        Recipe::Acknowledgement { arrived, expected: due.map(|due| due.at), origin: origin.message_id.clone() };
     Post::to_client(Kind::Acknowledgement, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
     tx.acknowledge_turn(turn).await?;
     Ok(())
@@ -280,6 +326,7 @@ pub async fn forward(
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
     let not_before = match therapist.settings.forward {
+        _ if matches!(message.scan, Some(Scanned::A | Scanned::V)) => now,
         Forwarding::Each => now,
         // Just behind the digest that announces it.
         Forwarding::Daily => {
@@ -341,16 +388,25 @@ async fn hold(
     now: DateTime<Utc>,
 ) -> Result<(Outcome, Option<Disposal>), AppError> {
     let Some(client) = &sealed.client else { return Ok((Outcome::SetAside, Some(Disposal::Attention))) };
+    if !enrol::proven(sealed.verdict) {
+        // An answer to an invitation counts as one also where unsigned mail is held.
+        enrol::arrived(ctx, tx, sealed, now).await?;
+    }
     let day_ago = now - TimeDelta::days(1);
+    let safety = crisis::safety(tx, sealed, now).await?;
     if tx.count_held(client.id, day_ago).await? >= u64::from(ctx.config.intake.limits.held_a_day) {
         tx.count_up(&held_beyond_key(client, now)).await?;
         tx.journal(now, "held-beyond-ceiling", Some(&client.code), json!({ "verdict": sealed.verdict })).await?;
+        crisis::raise(ctx, tx, sealed, Place { safety, ..Place::default() }, now).await?;
         return Ok((Outcome::SetAside, Some(Disposal::Attention)));
     }
     let number = tx.next_held_no().await?;
     let row = Message { held_no: Some(number), ..message(sealed, Kind::Letter, MessageState::Held) };
     tx.insert_message(&row).await?;
     tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    let passed_on = releasable(&row);
+    let place = Place { number: Some(format!("H{number}")), safety, passed_on, ..Place::default() };
+    crisis::raise(ctx, tx, sealed, place, now).await?;
     if tx.count_outbox(Kind::HeldNotice, Some(client.id), day_ago).await? == 0 {
         let mut post = Post::to_therapist(Kind::HeldNotice, sealed.therapist.id(), Some(client.id), now);
         post.message = Some(sealed.row);
@@ -374,74 +430,6 @@ async fn hold(
 /// The counter of held mail beyond the ceiling, by the day.
 pub fn held_beyond_key(client: &Client, now: DateTime<Utc>) -> String {
     format!("held-beyond:{}:{}", client.code, now.date_naive())
-}
-
-/// A stranger's first letter is a request; later ones are kept among the others.
-async fn request(
-    ctx: &Context,
-    tx: &mut Tx,
-    arrived: &Arrived,
-    sealed: &Sealed,
-    now: DateTime<Utc>,
-) -> Result<(Outcome, Option<Disposal>), AppError> {
-    let Some(sender) = &sealed.sender else { return Ok((Outcome::SetAside, Some(Disposal::Others))) };
-    if tx.count_from(sender, now - TimeDelta::days(REQUEST_DAYS)).await? > 0 {
-        tx.journal(now, "others", None, json!({ "why": "a stranger's further letter" })).await?;
-        return Ok((Outcome::SetAside, Some(Disposal::Others)));
-    }
-    let row = message(sealed, Kind::Request, MessageState::Filed);
-    tx.insert_message(&row).await?;
-    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
-    if tx.count_for_therapist(Kind::Request, sealed.therapist.id(), now - TimeDelta::days(1)).await? < 10 {
-        request_forward(ctx, tx, sealed, &row, now).await?;
-    }
-    answer_stranger(ctx, tx, sender, sealed.origin.message_id.clone(), now).await?;
-    let detail = json!({ "number": sealed.request_code, "verdict": sealed.verdict, "junk": arrived.junk });
-    tx.journal(now, "requested", None, detail).await?;
-    Ok((Outcome::Requested, Some(Disposal::Remove)))
-}
-
-/// With the digest that lists it, ten a day.
-async fn request_forward(
-    ctx: &Context,
-    tx: &mut Tx,
-    sealed: &Sealed,
-    row: &Message,
-    now: DateTime<Utc>,
-) -> Result<(), AppError> {
-    let slot = next_digest(&sealed.therapist.digest, now).map_or(now, |slot| slot.at + TimeDelta::milliseconds(2));
-    let mut post = Post::to_therapist(Kind::Request, sealed.therapist.id(), None, slot);
-    post.message = Some(row.id);
-    post.mail_id = row.message_id.clone();
-    post.enqueue(ctx, tx, &Recipe::Forward, now).await?;
-    Ok(())
-}
-
-/// One neutral answer a day to a stranger, under a ceiling for all of them.
-async fn answer_stranger(
-    ctx: &Context,
-    tx: &mut Tx,
-    to: &Address,
-    origin: Option<String>,
-    now: DateTime<Utc>,
-) -> Result<(), AppError> {
-    if ctx.config.intake.strangers == StrangersPolicy::Silent {
-        return Ok(());
-    }
-    let hour_ago = now - TimeDelta::hours(1);
-    if tx.count_outbox(Kind::Stranger, None, hour_ago).await? >= u64::from(ctx.config.intake.limits.strangers_an_hour) {
-        return Ok(());
-    }
-    let hash = ctx.store.vault().address(to);
-    let key = format!("stranger:{}", data_encoding::HEXLOWER.encode(&hash));
-    if !tx.notice_since(&key, now, now - TimeDelta::days(1)).await? {
-        return Ok(());
-    }
-    let mut post = Post::to_client(Kind::Stranger, ClientId(0), now);
-    post.client = None;
-    post.recipient = Some(to.clone());
-    post.enqueue(ctx, tx, &Recipe::Stranger { origin }, now).await?;
-    Ok(())
 }
 
 async fn aside(
@@ -470,7 +458,7 @@ async fn aside(
         }
         _ => {
             if let Some(stranger) = stranger {
-                answer_stranger(ctx, tx, stranger, None, now).await?;
+                requests::answer_stranger(ctx, tx, stranger, None, &[], now).await?;
             }
             tx.count_up("others").await?;
             tx.journal(now, "others", None, json!({})).await?;
@@ -510,6 +498,10 @@ pub async fn send_refusal(
     let word = serde_json::to_value(&reason).ok().and_then(|v| v.get("kind").cloned()).unwrap_or_default();
     let code = client.map(|client| &client.code);
     tx.journal(now, "refused", code, json!({ "therapist": therapist.id().0, "why": word })).await?;
+    if therapist.certificate().is_none() {
+        // Before the first day nothing can be sealed to them.
+        return Ok(false);
+    }
     let hour_ago = now - TimeDelta::hours(1);
     let sent = tx.count_for_therapist(Kind::Refusal, therapist.id(), hour_ago).await?;
     if sent >= u64::from(ctx.config.intake.limits.refusals_an_hour) {
@@ -547,30 +539,6 @@ async fn over_limit(
     }
     tx.journal(now, "over-limit", client.map(|client| &client.code), json!({})).await?;
     health::alarm(ctx, tx, &Problem { count: Some(1), ..Problem::new("attention") }, now).await
-}
-
-/// The therapist's certificate can't be used: the letter waits in the mailbox, the client is told that
-/// it arrived, operator and therapist are told why nothing moves.
-#[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
-async fn blocked(
-    ctx: &Context,
-    tx: &mut Tx,
-    therapist: &Therapist,
-    client: Option<&Client>,
-    letter: bool,
-    arrived: DateTime<Utc>,
-    due: Option<Slot>,
-    origin: &Origin,
-    now: DateTime<Utc>,
-) -> Result<(), AppError> {
-    if let (true, Some(client), Some(due)) = (letter, client, due)
-        && client.state.in_treatment()
-        && tx.current_turn(client.id).await?.is_none()
-    {
-        join_turn(ctx, tx, client, arrived, due, origin, true, now).await?;
-    }
-    health::alarm(ctx, tx, &Problem::new("therapist-certificate"), now).await?;
-    health::tell_therapist_of_key(ctx, tx, therapist, now).await
 }
 
 /// Whether held mail may be passed on at all.

@@ -1,22 +1,30 @@
 //! The only place where things meet.
 
+pub mod absence;
 pub mod compose;
 pub mod context;
+pub mod crisis;
 pub mod digest;
+pub mod enrol;
 pub mod examine;
 pub mod filing;
 pub mod guard;
 pub mod health;
 pub mod intake;
+pub mod keywords;
+pub mod life;
+pub mod locum;
 pub mod orders;
 pub mod post;
 pub mod prepare;
 mod record;
 pub mod registry;
 pub mod reply;
+mod requests;
 pub mod round_trip;
 pub mod send;
 pub mod settings;
+pub mod specimens;
 pub mod supervisor;
 pub mod therapist;
 pub mod tick;
@@ -42,6 +50,8 @@ pub enum AppError {
     Secret(#[from] crate::config::SecretError),
     #[error("therapist {therapist} is not in the configuration: add the `[[therapist]]` again")]
     NoTherapist { therapist: TherapistId },
+    #[error("a client's key changed while their letter was prepared; it is prepared again at the next look")]
+    KeyChanged,
     #[error("the file of `ca_file` can't be read; check its path and permissions")]
     CaFile,
     #[error("the submission server can't be reached; `cadre check` says why")]

@@ -6,39 +6,47 @@ use serde_json::json;
 
 use super::AppError;
 use super::compose::{self, Head, WaitingLetter};
+use super::life::orders::{hurry, may_write, take_back};
 use super::reply::{Answered, answered, end_turn, end_waiting, letter, move_reply, queue, refused, store, taken_days};
 use super::therapist::{Mail, Step};
 use crate::domain::rhythm::{self, AfterCancel, Schedule, Slot, next_free, on_cancel};
 use crate::letters::{Outcome, RefusalReason};
 use crate::mime::{self, OutPart};
-use crate::model::{Direction, Filing, Kind, MessageRow, MessageState};
+use crate::model::{Direction, Filing, Kind, MessageRow, MessageState, TurnRow};
 use crate::store::{Client, Message, Turn, Tx};
 
-/// The newest reply or closing that can still be withdrawn, if it was accepted from a mail that was
-/// signed before this one.
+/// The newest reply, closing or letter of own words that can still be withdrawn, if it was accepted from a mail
+/// that was signed before this one. What was ordered about the treatment is not for a locum.
 async fn withdrawable(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Result<Option<Message>, AppError> {
     let waiting = tx.withdrawable(client.id).await?;
-    Ok(waiting.into_iter().rfind(|message| message.signed_at.is_none_or(|at| at <= mail.signed_at)))
+    let locum = mail.is_locum_of(client);
+    Ok(waiting.into_iter().rfind(|message| {
+        message.signed_at.is_none_or(|at| at <= mail.signed_at) && !(locum && message.kind.is_own_words())
+    }))
 }
 
-/// `/cancel`: the waiting reply is withdrawn and its turn is open again, without a second acknowledgement.
+/// `/cancel`: the waiting reply is withdrawn and its turn is open again, without a second acknowledgement; with a
+/// letter of own words its order is taken back.
 pub async fn cancel(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outcome> {
     let Some(message) = withdrawable(mail, tx, client).await? else { return Ok(Ok(Outcome::NothingToCancel)) };
     end_waiting(tx, &message, MessageState::Cancelled, mail.now).await?;
-    let due = reopen(mail, tx, client, &message).await?;
+    if message.kind.is_own_words() {
+        return take_back(mail, tx, client, &message).await;
+    }
+    let due = reopen(mail, tx, client, message.turn).await?;
     tx.journal(mail.now, "cancelled", Some(&client.code), json!({})).await?;
     Ok(Ok(Outcome::Cancelled { due }))
 }
 
-async fn reopen(
+pub(super) async fn reopen(
     mail: &Mail<'_>,
     tx: &mut Tx,
     client: &Client,
-    message: &Message,
+    turn: Option<TurnRow>,
 ) -> Result<Option<DateTime<Utc>>, AppError> {
     let schedule = mail.ctx.schedule(&mail.from.therapist, client);
     let slot = |at: DateTime<Utc>| Slot { at, day: schedule.local_day(at) };
-    let ended = match message.turn {
+    let ended = match turn {
         Some(turn) => tx.turn(turn).await?,
         None => None,
     };
@@ -70,20 +78,31 @@ pub(super) async fn withdraw_closing(
     client: &Client,
     known: Answered,
 ) -> Result<Answered, AppError> {
-    let Some(closing) = withdrawable(mail, tx, client).await?.filter(|message| message.kind == Kind::Closed) else {
-        return Ok(known);
-    };
+    let waiting = tx.withdrawable(client.id).await?;
+    let last = waiting
+        .into_iter()
+        .rfind(|message| message.signed_at.is_none_or(|at| at <= mail.signed_at) && !message.kind.is_own_words());
+    let Some(closing) = last.filter(|message| message.kind == Kind::Closed) else { return Ok(known) };
     end_waiting(tx, &closing, MessageState::Replaced, mail.now).await?;
     if known.turn.is_some() {
         return Ok(known);
     }
-    reopen(mail, tx, client, &closing).await?;
+    reopen(mail, tx, client, closing.turn).await?;
     answered(mail, tx, client).await
 }
 
 /// `/urgent`: the text, or the waiting reply where there is none, at once and outside the count.
 pub async fn urgent(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outcome> {
-    let letter = if mail.parsed.words > 0 || !mail.passing_attachments().is_empty() {
+    let has_letter = mail.parsed.words > 0 || !mail.passing_attachments().is_empty();
+    if !has_letter
+        && let Some(words) = withdrawable(mail, tx, client).await?.filter(|message| message.kind.is_own_words())
+    {
+        return Ok(Ok(hurry(mail, tx, client, &words).await?));
+    }
+    if let Err(reason) = may_write(client, Kind::Urgent) {
+        return refused(client, reason);
+    }
+    let letter = if has_letter {
         match letter(mail, tx, client).await? {
             Ok(letter) => letter,
             Err(refused) => return Ok(Err(refused)),
@@ -120,6 +139,9 @@ pub async fn urgent(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outco
 
 /// `/now`: a practical word, outside the count, one a local day.
 pub async fn now(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outcome> {
+    if let Err(reason) = may_write(client, Kind::Now) {
+        return refused(client, reason);
+    }
     let schedule = mail.ctx.schedule(&mail.from.therapist, client);
     let today = schedule.local_day(mail.now);
     let midnight =
@@ -142,7 +164,12 @@ pub async fn close(mail: &Mail<'_>, tx: &mut Tx, client: &Client, silent: bool, 
     let Some(turn) = tx.current_turn(client.id).await? else {
         return refused(client, RefusalReason::NothingToClose);
     };
-    if silent && turn.acknowledged {
+    if let Err(reason) = may_write(client, Kind::Closed)
+        && !silent
+    {
+        return refused(client, reason);
+    }
+    if silent && turn.acknowledged && !client.care.muted {
         return refused(client, RefusalReason::SilentButPromised);
     }
     if line.is_some_and(|line| mime::contains_address(line, &mail.from.therapist.settings.address)) {

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::AppError;
 use super::compose::{self, Head};
 use super::context::{Context, Therapist};
-use crate::letters::{HealthProblem, Letter};
-use crate::model::{Address, ClientId, Kind, MessageRow, OutboxRow, TherapistId};
+use super::crisis;
+use super::life;
+use crate::letters::{HealthProblem, KeyOwner, Letter};
+use crate::model::{Address, ClientCode, ClientId, Kind, MessageRow, OutboxRow, TherapistId};
 use crate::store::{Client, NewOutbox, Tx};
 
 /// What a mail is made from when it leaves. Encrypted under the record key; no words of a letter.
@@ -72,7 +74,15 @@ pub enum Recipe {
         problem: Problem,
         since: DateTime<Utc>,
     },
+    /// Alerts and safety letters.
+    Crisis(crisis::Paper),
     RoundTrip,
+    /// A letter of somebody's enrolment.
+    Enrol(super::enrol::Paper),
+    /// A letter of a therapist's absence.
+    Absence(super::locum::Paper),
+    /// A letter of a client's life.
+    Life(life::papers::Paper),
 }
 
 /// [`crate::letters::FailureCause`], as it is kept.
@@ -100,11 +110,14 @@ pub struct Problem {
     pub word: String,
     pub code: Option<String>,
     pub count: Option<u32>,
+    /// A letter of the operator's own.
+    #[serde(default)]
+    pub letter: Option<String>,
 }
 
 impl Problem {
     pub fn new(word: &str) -> Self {
-        Self { word: word.to_owned(), code: None, count: None }
+        Self { word: word.to_owned(), code: None, count: None, letter: None }
     }
 
     /// As the letter to the operator says it.
@@ -121,13 +134,37 @@ impl Problem {
             "journal" => HealthProblem::Journal,
             "therapist-certificate" => HealthProblem::TherapistCertificate,
             "practice-key" => HealthProblem::PracticeKey,
+            "therapist-key-expires" => self.key_expires(KeyOwner::Therapist),
+            "practice-key-expires" => self.key_expires(KeyOwner::Practice),
+            "archive-key-expires" => self.key_expires(KeyOwner::Archive),
+            "client-key-expires" => {
+                code().map_or(HealthProblem::Database, |code| self.key_expires(KeyOwner::Client { code, label: None }))
+            }
             "attention" => HealthProblem::Attention { count: self.count.unwrap_or(1) },
             "forward-failed" => HealthProblem::ForwardFailed { code: code() },
-            "backlog" => HealthProblem::Backlog { hours: self.count.unwrap_or(1) },
+            "own-letter" => HealthProblem::OwnLetter { name: self.letter.clone().unwrap_or_default() },
             "record-mac" => code().map_or(HealthProblem::Database, |code| HealthProblem::RecordMac { code }),
             "second-miss" => code().map_or(HealthProblem::Database, |code| HealthProblem::SecondMiss { code }),
             _ => HealthProblem::ImapUnreachable,
         }
+    }
+
+    fn key_expires(&self, owner: KeyOwner) -> HealthProblem {
+        HealthProblem::KeyExpires { owner, days: i64::from(self.count.unwrap_or(0)) }
+    }
+
+    /// That a key expires in so many days, or has expired; `code`: whose, where it is a client's.
+    pub fn key(owner: Owner, code: Option<&ClientCode>, days: i64) -> Self {
+        let word = match owner {
+            Owner::Therapist if days <= 0 => "therapist-certificate",
+            Owner::Practice if days <= 0 => "practice-key",
+            Owner::Therapist => "therapist-key-expires",
+            Owner::Practice => "practice-key-expires",
+            Owner::Archive => "archive-key-expires",
+            Owner::Client => "client-key-expires",
+        };
+        let count = Some(u32::try_from(days).unwrap_or(0));
+        Self { code: code.map(ToString::to_string), count, ..Self::new(word) }
     }
 }
 

@@ -8,13 +8,18 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::compose::{self, Head, MailError};
 use super::context::{Context, Therapist};
+use super::crisis::scan::{Scan, scan};
+use super::enrol;
 use super::examine::{Examined, Tools, examine};
+use super::keywords as orders;
+use super::locum;
 use super::registry::DbRegistry;
 use crate::domain::intake::{Action, Decision, Refusal};
+use crate::domain::keywords::{self, Keywords, Standing};
 use crate::domain::rhythm::{Schedule, Slot, clamp_arrival};
 use crate::letters::{Forward, Letter};
 use crate::mime::{self, Attachment, AttachmentClass, Content, FromField, Mail, MimeError, OutPart};
-use crate::model::{Address, ClientId, Language, Mark, MessageRow, TherapistId, Verdict};
+use crate::model::{Address, ClientId, Language, Mark, MessageRow, Scanned, TherapistId, Verdict};
 use crate::pgp::Certificate;
 use crate::secret::Plaintext;
 use crate::store::{self, Client, StoreError};
@@ -64,6 +69,12 @@ pub enum Prepared {
         why: Refusal,
         examined: Box<Examined>,
     },
+    /// An answer to `cadre therapist welcome`: a key that waits to be compared.
+    TherapistKey {
+        therapist: Arc<Therapist>,
+        certificate: Certificate,
+        bytes_hash: [u8; 32],
+    },
     /// Over a limit: the original goes to Attention; the sender is told if registered.
     OverLimit {
         error: MimeError,
@@ -71,14 +82,7 @@ pub enum Prepared {
         therapist: Option<Arc<Therapist>>,
     },
     /// The therapist's certificate can't be used: the original stays, no try is counted.
-    Blocked {
-        therapist: Arc<Therapist>,
-        client: Option<Box<Client>>,
-        letter: bool,
-        arrived: DateTime<Utc>,
-        due: Option<Slot>,
-        origin: Origin,
-    },
+    Blocked(Box<Sealed>),
     /// A client's record was changed by somebody else: that client stops.
     Tampered {
         error: StoreError,
@@ -101,6 +105,16 @@ pub enum Disposition {
     },
     Hold,
     Request,
+}
+
+impl Disposition {
+    /// An order that is carried out waits for no answer, unless something is attached.
+    fn of_order(self, attached: bool) -> Self {
+        match self {
+            Self::File { opens_turn } => Self::File { opens_turn: opens_turn && attached },
+            other => other,
+        }
+    }
 }
 
 /// How the sender's mail is referred to in answers.
@@ -128,6 +142,8 @@ pub struct Sealed {
     /// `N-3F…` of a request.
     pub request_code: Option<String>,
     pub ciphertext: Vec<u8>,
+    /// The same letter sealed to who would stand in, where the client agreed.
+    pub locum_copy: Option<(TherapistId, Vec<u8>)>,
     pub bytes: usize,
     pub words: usize,
     pub attachments: usize,
@@ -135,8 +151,19 @@ pub struct Sealed {
     pub signature: Option<(String, Vec<u8>, DateTime<Utc>)>,
     pub bytes_hash: [u8; 32],
     pub automatic: bool,
+    /// It came encrypted.
+    pub encrypted: bool,
+    pub scan: Scan,
+    /// Whether its words may steer.
+    pub standing: Standing,
+    /// What the client's new text steers; None: it couldn't be read, or nobody's we know.
+    pub keywords: Option<Keywords>,
     /// The client's own certificate, newer than the pinned one, out of verified mail.
     pub renewed: Option<store::Certificate>,
+    /// What it brings to an enrolment.
+    pub found: Option<enrol::Findings>,
+    /// Message-IDs that a stranger's mail answers.
+    pub answers: Vec<String>,
 }
 
 /// A therapist's mail with what is needed to obey it.
@@ -193,7 +220,7 @@ pub fn over_limit(
     error: MimeError,
 ) -> Result<Prepared, StoreError> {
     let address = header.filter(|mail| !mail.automatic && !mail.list).and_then(|mail| mail.from.one());
-    let therapist = address.and_then(|address| ctx.therapist_by_address(address)).cloned();
+    let therapist = address.and_then(|address| ctx.therapist_by_address(address));
     let client = match address {
         Some(address) => match handle.block_on(async { ctx.store.read().await?.client_by_address(address).await }) {
             Err(error @ StoreError::Tampered { .. }) => return Ok(Prepared::Tampered { error }),
@@ -214,9 +241,8 @@ fn dispatch(
     met: &HashMap<ClientId, Client>,
     now: DateTime<Utc>,
 ) -> Result<Prepared, PrepareError> {
-    let therapist_of = |id: &TherapistId| {
-        ctx.therapist(id).cloned().ok_or_else(|| PrepareError::NoTherapist { therapist: id.clone() })
-    };
+    let therapist_of =
+        |id: &TherapistId| ctx.therapist(id).ok_or_else(|| PrepareError::NoTherapist { therapist: id.clone() });
     let client_of = |id: ClientId| -> Result<Client, PrepareError> {
         Ok(met.get(&id).cloned().ok_or(StoreError::Missing { table: "client", row: id.0 })?)
     };
@@ -247,7 +273,13 @@ fn dispatch(
             }
         }
         Action::Refuse { therapist, why } => {
-            Ok(Prepared::Refuse { therapist: therapist_of(&therapist)?, why, examined: Box::new(examined) })
+            let therapist = therapist_of(&therapist)?;
+            if therapist.certificate().is_none()
+                && let Some(certificate) = enrol::therapist::answered(ctx, arrived, &examined, now)
+            {
+                return Ok(Prepared::TherapistKey { therapist, certificate, bytes_hash: examined.bytes_hash });
+            }
+            Ok(Prepared::Refuse { therapist, why, examined: Box::new(examined) })
         }
         Action::Request | Action::UnreadableStranger | Action::Others | Action::Attention if arrived.junk => {
             Ok(Prepared::Left)
@@ -257,7 +289,9 @@ fn dispatch(
             seal(ctx, arrived, examined, None, therapist, Disposition::Request, now)
         }
         Action::UnreadableStranger => {
-            let stranger = examined.outer.from.one().cloned();
+            // What the mailbox's own server calls forged is not answered: the address is somebody else's.
+            let forged = examined.decision.marks.contains(&Mark::DmarcFail);
+            let stranger = examined.outer.from.one().filter(|_| !forged).cloned();
             Ok(Prepared::Aside { bytes_hash: examined.bytes_hash, decision: examined.decision, stranger })
         }
         Action::Others | Action::Attention | Action::Drop(_) => {
@@ -295,7 +329,22 @@ fn seal(
         Disposition::File { opens_turn } => (!opens_turn, Disposition::File { opens_turn: opens_turn && !empty }),
         other => (examined.outer.automatic || examined.outer.list, other),
     };
-    let marks = marks(&examined, client.as_ref(), content.as_ref());
+    let mut marks = marks(&examined, client.as_ref(), content.as_ref());
+    let mut words = content.as_ref().map_or(0, |content| content.words);
+    let mut disposition = disposition;
+    let standing = standing(&examined, arrived);
+    let keywords = match (&client, &content) {
+        (Some(client), Some(content)) if !automatic => {
+            let keywords = keywords::read(&mime::new_text(&content.text));
+            marks.extend(orders::marks(client, standing, &keywords));
+            if orders::is_order_only(client, standing, &keywords) {
+                words = 0;
+                disposition = disposition.of_order(!content.attachments.is_empty());
+            }
+            Some(keywords)
+        }
+        _ => None,
+    };
     let origin = Origin {
         message_id: examined.outer.message_id.clone(),
         subject: mime::strip_codes(&examined.headers().subject),
@@ -304,6 +353,8 @@ fn seal(
         (Some(client), Some(content), Verdict::Verified) => renewed_certificate(ctx, client, content),
         _ => None,
     };
+    let found = enrol::find(ctx, arrived, &examined, content.as_ref(), client.as_ref(), &therapist, now);
+    let answers = examined.outer.references.iter().chain(&examined.outer.in_reply_to).cloned().collect();
     let row = MessageRow(ctx.store.new_id());
     let request_code = (disposition == Disposition::Request).then(new_request_code);
     let mut sealed = Sealed {
@@ -321,31 +372,41 @@ fn seal(
         },
         request_code,
         ciphertext: Vec::new(),
+        locum_copy: None,
         bytes: arrived.raw.len(),
-        words: content.as_ref().map_or(0, |content| content.words),
+        words,
         attachments: content.as_ref().map_or(0, |content| content.attachments.len()),
         signature: examined.signature.as_ref().map(|s| (s.fingerprint.clone(), s.digest.clone(), s.signed_at)),
         bytes_hash: examined.bytes_hash,
         automatic,
+        encrypted: examined.encrypted,
+        scan: scan(&ctx.lexicon, &examined, content.as_ref()).of_mail(automatic),
+        standing,
+        keywords,
         renewed,
+        found,
+        answers,
         client,
         therapist,
         origin,
     };
-    match seal_forward(ctx, &sealed, content, &arrived.raw) {
+    match seal_forward(ctx, &mut sealed, content, &arrived.raw) {
         Ok(ciphertext) => {
             sealed.ciphertext = ciphertext;
             Ok(Prepared::Sealed(Box::new(sealed)))
         }
-        Err(MailError::Seal(_)) => Ok(Prepared::Blocked {
-            letter: matches!(disposition, Disposition::File { opens_turn: true }),
-            therapist: sealed.therapist,
-            client: sealed.client.map(Box::new),
-            arrived: arrival,
-            due,
-            origin: sealed.origin,
-        }),
+        Err(MailError::Seal(_) | MailError::NoCertificate) => Ok(Prepared::Blocked(Box::new(sealed))),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// By what a message's words may steer.
+fn standing(examined: &Examined, arrived: &Arrived) -> Standing {
+    Standing {
+        verdict: examined.decision.verdict,
+        not_for_us: examined.decision.marks.contains(&Mark::NotForUs),
+        signed_at: examined.signature.as_ref().map(|signature| signature.signed_at),
+        first_seen: arrived.first_seen,
     }
 }
 
@@ -364,17 +425,51 @@ fn marks(examined: &Examined, client: Option<&Client>, content: Option<&Content>
 
 fn seal_forward(
     ctx: &Context,
-    sealed: &Sealed,
+    sealed: &mut Sealed,
     content: Option<Content>,
     raw: &Plaintext,
 ) -> Result<Vec<u8>, MailError> {
-    let mail = forward(ctx, sealed, forward_parts(content, raw))?;
+    let parts = forward_parts(content, raw);
+    let locum = match sealed.disposition {
+        Disposition::File { .. } if !sealed.automatic => locum::copy_reader(ctx, sealed.client.as_ref(), sealed.at),
+        _ => None,
+    };
+    if let Some(locum) = locum {
+        sealed.locum_copy = seal_to_locum(ctx, sealed, &locum, parts.clone());
+    }
+    let mail = forward(ctx, sealed, &sealed.therapist, parts)?;
     compose::seal_to_therapist(ctx, &sealed.therapist, &mail)
 }
 
-/// The therapist's mail about one message: Cadre's own part first, then the client's.
-fn forward(ctx: &Context, sealed: &Sealed, mut parts: Vec<OutPart>) -> Result<mime::Outgoing, MailError> {
-    let reader = sealed.therapist.reader();
+/// The copy for who would stand in. That it can't be sealed is no reason to file nothing.
+fn seal_to_locum(
+    ctx: &Context,
+    sealed: &Sealed,
+    locum: &Therapist,
+    parts: Vec<OutPart>,
+) -> Option<(TherapistId, Vec<u8>)> {
+    let copy = forward(ctx, sealed, locum, parts).and_then(|mail| {
+        let mail = mime::Outgoing { message_id: locum::copy_id(ctx, sealed.row), ..mail };
+        let certificate = locum.certificate().ok_or(MailError::NoCertificate)?;
+        compose::seal(ctx, &mail, &[certificate])
+    });
+    match copy {
+        Ok(ciphertext) => Some((locum.id().clone(), ciphertext)),
+        Err(error) => {
+            tracing::warn!(locum = %locum.id(), %error, "a letter can't be sealed to the locum: look at their certificate");
+            None
+        }
+    }
+}
+
+/// The therapist's (or the locum's) mail about one message: Cadre's own part first, then the client's.
+fn forward(
+    ctx: &Context,
+    sealed: &Sealed,
+    to: &Therapist,
+    mut parts: Vec<OutPart>,
+) -> Result<mime::Outgoing, MailError> {
+    let reader = to.reader();
     let client = sealed.client.as_ref();
     let owed = match sealed.disposition {
         Disposition::File { opens_turn } => opens_turn,
@@ -383,7 +478,8 @@ fn forward(ctx: &Context, sealed: &Sealed, mut parts: Vec<OutPart>) -> Result<mi
     } && client.is_some_and(|client| client.state.in_treatment());
     let facts = Forward {
         code: client.map(|client| client.code.clone()),
-        label: client.and_then(|client| client.label.clone()),
+        // The label is the therapist's own words, for their own eyes.
+        label: client.filter(|client| client.therapist == *to.id()).and_then(|client| client.label.clone()),
         subject: (!sealed.origin.subject.is_empty()).then(|| sealed.origin.subject.clone()),
         verdict: sealed.verdict,
         marks: sealed.marks.clone(),
@@ -393,6 +489,7 @@ fn forward(ctx: &Context, sealed: &Sealed, mut parts: Vec<OutPart>) -> Result<mi
         number: sealed.request_code.clone(),
         released: sealed.disposition == Disposition::Hold,
         attachments_held: 0,
+        scan: sealed.scan.word().filter(|word| *word != Scanned::Clear).map(|word| word.to_string()),
         token: None,
     };
     let rendered = compose::render(ctx, &Letter::Forward(facts), reader)?;
@@ -411,7 +508,7 @@ fn forward(ctx: &Context, sealed: &Sealed, mut parts: Vec<OutPart>) -> Result<mi
         references: Vec::new(),
         automatic: false,
     };
-    Ok(compose::to_therapist(ctx, &sealed.therapist, client, head, rendered.subject, parts))
+    Ok(compose::to_therapist(ctx, to, client, head, rendered.subject, parts))
 }
 
 /// Attachments that are kept and not passed as they are.

@@ -5,14 +5,18 @@ use serde_json::json;
 
 use super::AppError;
 use super::compose::{self, WaitingLetter};
+use super::crisis;
 use super::health;
+use super::life;
 use super::post::{Cause, Post, Problem, Recipe};
-use super::send::{Claimed, Ended, Sender, Sent, is_theirs};
+use super::send::{Claimed, Ended, Sender, Sent, is_about_danger, is_theirs};
 use crate::domain::delivery::{Failure, Next, Outcome, after_attempt};
 use crate::failpoint::failpoint;
 use crate::model::{Filing, Kind, MessageRow, MessageState};
 use crate::store::{Client, Finish, Message, Outbox, Tx};
 
+/// A mail about danger is tried again after this time at the latest, whatever the server said.
+const DANGER_WAIT: TimeDelta = TimeDelta::seconds(30);
 /// Nobody could be asked: tried again after this time at the latest.
 const UNREACHABLE_WAIT: TimeDelta = TimeDelta::minutes(2);
 
@@ -73,7 +77,11 @@ impl Sender {
             Next::Retry { at, .. } => {
                 total.deferred += 1;
                 let asked = outcome != Outcome::Unreachable;
-                let at = if asked { at } else { at.min(now + UNREACHABLE_WAIT) };
+                let at = match asked {
+                    _ if is_about_danger(row.kind) => at.min(now + DANGER_WAIT),
+                    true => at,
+                    false => at.min(now + UNREACHABLE_WAIT),
+                };
                 if !attempts.passed_dot && !outcome.passed_dot() {
                     tx.end_attempt(row.id, asked).await?;
                 }
@@ -93,8 +101,8 @@ impl Sender {
         let Some(therapist) = self.ctx.therapist(&client.therapist) else { return Ok(None) };
         let Some(sealed) = self.ctx.store.read().await?.blob(message.id).await? else { return Ok(None) };
         let copy = WaitingLetter::open(&self.ctx, &sealed, now).and_then(|letter| {
-            let mail = super::write::copy_for_therapist(&self.ctx, therapist, client, message, letter, now);
-            compose::seal_to_therapist(&self.ctx, therapist, &mail)
+            let mail = super::write::copy_for_therapist(&self.ctx, &therapist, client, message, letter, now);
+            compose::seal_to_therapist(&self.ctx, &therapist, &mail)
         });
         match copy {
             Ok(sealed) => Ok(Some(sealed)),
@@ -124,7 +132,13 @@ impl Sender {
         }
         let code = client.map(|client| &client.code);
         tx.journal(now, "sent", code, json!({ "kind": row.kind, "attempts": row.attempts + 1 })).await?;
+        if row.kind == Kind::Alert {
+            crisis::told(tx, row, now).await?;
+        }
         let Some(message) = message else { return Ok(()) };
+        if let (Kind::LocumForward, Some(locum)) = (row.kind, &row.therapist) {
+            return Ok(tx.hand_locum_copy(message.id, locum, now).await?);
+        }
         tx.set_forwarded(message.id, now).await?;
         if is_theirs(row.kind) {
             tx.set_message_state(message.id, MessageState::Sent).await?;
@@ -140,6 +154,9 @@ impl Sender {
                     tx.delete_blob(message.id).await?;
                 }
             }
+        }
+        if let (true, Some(client)) = (row.kind.is_own_words(), client) {
+            life::words_ended(tx, client.id).await?;
         }
         Ok(())
     }
@@ -161,7 +178,12 @@ impl Sender {
             tx.set_message_state(message.id, MessageState::Failed).await?;
             tx.delete_blob(message.id).await?;
         }
-        if let (Some(client), true) = (client, theirs || row.kind == Kind::MissedDay) {
+        if let (true, Some(client)) = (row.kind.is_own_words(), client) {
+            life::words_ended(tx, client.id).await?;
+        }
+        if let (Some(client), true) =
+            (client, theirs || matches!(row.kind, Kind::MissedDay | Kind::Safety | Kind::SafetyViolence))
+        {
             let cause = match why {
                 Failure::TooLong => Cause::GaveUp,
                 _ => Cause::Refused,
@@ -171,7 +193,7 @@ impl Sender {
                 .enqueue(&self.ctx, tx, &recipe, now)
                 .await?;
         }
-        if matches!(row.kind, Kind::Forward | Kind::Request) {
+        if matches!(row.kind, Kind::Forward | Kind::Request | Kind::LocumForward | Kind::Alert) {
             let problem = Problem { code: code.map(ToString::to_string), ..Problem::new("forward-failed") };
             health::alarm(&self.ctx, tx, &problem, now).await?;
         }

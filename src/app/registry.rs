@@ -72,10 +72,11 @@ impl Registry for DbRegistry<'_> {
     fn people_by_handle(&self, handle: &str) -> Vec<(Person, Certificate)> {
         let mut people: Vec<(Person, Certificate)> = self
             .ctx
-            .therapists
+            .therapists()
             .iter()
-            .filter(|therapist| therapist.certificate.handles().iter().any(|own| own == handle))
-            .map(|therapist| (Person::Therapist(therapist.id().clone()), therapist.certificate.clone()))
+            .filter_map(|therapist| Some((therapist, therapist.certificate()?)))
+            .filter(|(_, certificate)| certificate.handles().iter().any(|own| own == handle))
+            .map(|(therapist, certificate)| (Person::Therapist(therapist.id().clone()), certificate.clone()))
             .collect();
         for client in self.ask(async |tx| tx.clients_by_handle(handle).await) {
             if let Some(certificate) = self.ctx.client_certificate(&client) {

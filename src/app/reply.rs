@@ -9,6 +9,7 @@ use super::AppError;
 use super::compose::{self, WaitingAttachment, WaitingLetter};
 use super::context::Context;
 use super::intake;
+use super::life::orders as life;
 use super::orders::withdraw_closing;
 use super::post::{Post, Recipe};
 use super::prepare::Origin;
@@ -30,8 +31,11 @@ const TAKEN_DAYS: i64 = 10;
 /// # Errors
 /// [`AppError`]; refusals are values.
 pub async fn accept(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outcome> {
-    if !client.state.in_treatment() {
-        return refused(client, RefusalReason::ClientState { state: client.state });
+    if life::farewell_open(mail, client) {
+        return life::farewell(mail, tx, client).await;
+    }
+    if let Err(reason) = life::may_write(client, Kind::Reply) {
+        return refused(client, reason);
     }
     let letter = match letter(mail, tx, client).await? {
         Ok(letter) => letter,
@@ -87,13 +91,21 @@ pub(super) async fn answered(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> R
         Some(turn) => tx.letters_in_turn(turn.id).await?,
         None => Vec::new(),
     };
-    // A letter that the therapist names has been read, in the folder if not yet in a forward.
-    let read = |letter: &Message| {
+    let mut forwarded = Vec::with_capacity(letters.len());
+    for letter in &letters {
+        let passed_on = if mail.is_locum_of(client) {
+            tx.handed_to_locum(letter.id, mail.from.therapist.id()).await?
+        } else {
+            letter.forwarded_at
+        };
+        // A letter that the therapist names has been read, in the folder if not yet in a forward.
         let named = mail.newest_named_at.is_some_and(|at| letter.at <= at);
-        letter.forwarded_at.or_else(|| named.then_some(letter.at))
-    };
-    let forwarded: Vec<Forwarded> =
-        letters.iter().filter_map(|letter| Some(Forwarded { row: letter.id, at: read(letter)? })).collect();
+        // Passed on while the clock was ahead: read long ago, whatever was written on it.
+        let passed_on = passed_on.map(|at| if at > mail.now { DateTime::UNIX_EPOCH } else { at });
+        if let Some(at) = passed_on.or_else(|| named.then_some(letter.at)) {
+            forwarded.push(Forwarded { row: letter.id, at });
+        }
+    }
     let rows = covered(&forwarded, mail.newest_named, mail.signed_at);
     let (covered, uncovered): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| rows.contains(&letter.id));
     let newest = match mail.newest_named.or_else(|| covered.last().map(|letter| letter.id)) {
@@ -247,6 +259,15 @@ pub(super) async fn queue(
     Ok(())
 }
 
+/// Why there is no slot at all.
+fn no_slot(mail: &Mail<'_>) -> RefusalReason {
+    if mail.from.therapist.schedule.is_absent(mail.from.therapist.schedule.local_day(mail.now)) {
+        RefusalReason::AbsentWithoutEnd
+    } else {
+        RefusalReason::RhythmNeverFires
+    }
+}
+
 async fn place(
     mail: &Mail<'_>,
     tx: &mut Tx,
@@ -262,7 +283,7 @@ async fn place(
     let (slot, at_once) = match place_reply(schedule, mail.now, due_now, &taken, false) {
         Placement::AtOnce { day, .. } => (Slot { at: mail.now, day }, true),
         Placement::At(slot) => (slot, false),
-        Placement::NoSlot | Placement::Outside => return refused(client, RefusalReason::RhythmNeverFires),
+        Placement::NoSlot | Placement::Outside => return refused(client, no_slot(mail)),
     };
     let next = schedule.next_slot(mail.now);
     let message = store(mail, tx, client, Kind::Reply, &letter, |message| {
@@ -309,7 +330,7 @@ pub(super) async fn end_turn(
             tx.answer_turn(turn.id, mail.now, false).await?;
             let Some(oldest) = oldest else { return Ok(()) };
             let origin = Origin { message_id: oldest.origin_id.clone(), subject: String::new() };
-            let next = intake::join_turn(mail.ctx, tx, client, oldest.at, due, &origin, true, mail.now).await?;
+            let next = intake::join_turn(mail.ctx, tx, client, oldest.at, Some(due), &origin, true, mail.now).await?;
             for letter in &answered.uncovered {
                 tx.set_message_turn(letter.id, next).await?;
             }
@@ -400,10 +421,13 @@ async fn hold(
 
 /// `/release H4` of a reply that was put aside beside another one: it waits for the next free slot.
 pub async fn release_held(mail: &Mail<'_>, tx: &mut Tx, client: &Client, held: &Message) -> Step<Outcome> {
+    if let Err(reason) = life::may_write(client, Kind::Reply) {
+        return refused(client, reason);
+    }
     let schedule = mail.ctx.schedule(&mail.from.therapist, client);
     let taken = taken_days(tx, client, Some(held.id), mail.now).await?;
     let Some(slot) = next_free(&schedule, mail.now, &taken) else {
-        return refused(client, RefusalReason::RhythmNeverFires);
+        return refused(client, no_slot(mail));
     };
     tx.set_slot(held.id, Some(slot.at), Some(slot.day)).await?;
     tx.set_message_state(held.id, MessageState::Waiting).await?;

@@ -15,10 +15,12 @@ use super::compose::{self, MailError};
 use super::context::Context;
 use super::guard;
 use super::health;
+use super::life;
 use super::post::{Cause, Post, Problem, Recipe};
 use super::reply;
 use super::write::{Written, registered, write};
 use crate::domain::delivery::{Attempts, Outcome, begin_attempt};
+use crate::domain::lifecycle;
 use crate::domain::rhythm::{Release, Slot, WaitingReply, release};
 use crate::failpoint::failpoint;
 use crate::model::{Address, Kind, MessageState, OutboxRow, OutboxState};
@@ -32,6 +34,8 @@ const RECORDED_TOGETHER: usize = 8;
 const BATCH: u32 = 16;
 /// A mail whose recipient's certificate can't be used is looked at again after this time.
 const KEY_WAIT: TimeDelta = TimeDelta::hours(1);
+/// The same for an alert.
+const ALERT_KEY_WAIT: TimeDelta = TimeDelta::minutes(1);
 /// Remembered when a server refuses `MAIL FROM:<>`.
 pub const NULL_PATH_REFUSED: &str = "smtp.null_path_refused";
 
@@ -218,6 +222,13 @@ impl Sender {
             None => None,
         };
         drop(read);
+        let silenced =
+            |client: &Client| client.care.muted || (row.reached_dot && !lifecycle::may_leave(client.state, row.kind));
+        if row.therapist.is_none() && client.as_ref().is_some_and(silenced) {
+            // Not even what a server may have taken already is repeated.
+            self.end_unsaid(row, message.as_ref(), "not in this state", now).await?;
+            return Ok(None);
+        }
         if let (Some(message), Some(client)) = (&message, &client)
             && message.kind == Kind::Reply
             && message.state == MessageState::Waiting
@@ -239,10 +250,30 @@ impl Sender {
         if written.is_some() {
             return Ok(Some(Look { written, message, client }));
         }
-        let mut tx = self.ctx.store.begin().await?;
-        tx.finish(row.id, Finish::Cancelled, None, Some("nothing to say"), now).await?;
-        tx.commit().await?;
+        self.end_unsaid(row, message.as_ref(), "nothing to say", now).await?;
         Ok(None)
+    }
+
+    /// A mail that isn't to leave any more, with the words that it would have carried.
+    async fn end_unsaid(
+        &self,
+        row: &Outbox,
+        message: Option<&Message>,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), AppError> {
+        let mut tx = self.ctx.store.begin().await?;
+        tx.finish(row.id, Finish::Cancelled, None, Some(why), now).await?;
+        if let Some(message) = message.filter(|message| is_theirs(message.kind))
+            && matches!(message.state, MessageState::Waiting | MessageState::Leaving)
+        {
+            tx.set_message_state(message.id, MessageState::Cancelled).await?;
+            tx.delete_blob(message.id).await?;
+            if let (true, Some(client)) = (message.kind.is_own_words(), message.client) {
+                life::words_ended(&mut tx, client).await?;
+            }
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Whether a waiting reply leaves now; moves it (or the one that holds the day) where it doesn't.
@@ -257,7 +288,7 @@ impl Sender {
         let Some(therapist) = self.ctx.therapist(&client.therapist) else {
             return Err(AppError::NoTherapist { therapist: client.therapist.clone() });
         };
-        let schedule = self.ctx.schedule(therapist, client);
+        let schedule = self.ctx.schedule(&therapist, client);
         if !client.state.in_treatment() {
             tx.postpone(row.id, now + KEY_WAIT).await?;
             return Ok(false);
@@ -343,7 +374,7 @@ impl Sender {
         {
             if message.kind == Kind::Reply {
                 let therapist = self.ctx.therapist(&client.therapist);
-                let day = therapist.map(|therapist| self.ctx.schedule(therapist, client).local_day(now));
+                let day = therapist.map(|therapist| self.ctx.schedule(&therapist, client).local_day(now));
                 tx.set_slot(message.id, message.slot, day).await?;
             }
             tx.set_message_state(message.id, MessageState::Leaving).await?;
@@ -364,7 +395,8 @@ impl Sender {
     ) -> Result<(), AppError> {
         total.deferred += 1;
         tracing::warn!(kind = %row.kind, %error, "a mail can't be sealed; it waits");
-        tx.reschedule(row.id, now + KEY_WAIT, Some("not-sealable")).await?;
+        let wait = if row.kind == Kind::Alert { ALERT_KEY_WAIT } else { KEY_WAIT };
+        tx.reschedule(row.id, now + wait, Some("not-sealable")).await?;
         let theirs = is_theirs(row.kind);
         if let (true, Some(client)) = (theirs, client)
             && tx.notice_once(&format!("unsealable:{}", row.id.0), now).await?
@@ -449,9 +481,25 @@ impl Sender {
     }
 }
 
+/// Alerts and safety letters: they pass every queue, and wait for nothing.
+pub(super) const fn is_about_danger(kind: Kind) -> bool {
+    matches!(kind, Kind::Alert | Kind::Safety | Kind::SafetyViolence | Kind::StrangerSafety)
+}
+
 /// The therapist's own words.
 pub(super) const fn is_theirs(kind: Kind) -> bool {
-    matches!(kind, Kind::Reply | Kind::Urgent | Kind::Now | Kind::Closed)
+    matches!(
+        kind,
+        Kind::Reply
+            | Kind::Urgent
+            | Kind::Now
+            | Kind::Closed
+            | Kind::Declined
+            | Kind::Suspended
+            | Kind::Ending
+            | Kind::Farewell
+            | Kind::Video
+    )
 }
 
 /// What an attempt came to, as the rules see it, with a word for `queue list`.

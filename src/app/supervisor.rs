@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch as channel};
 
 use super::AppError;
+use super::absence;
 use super::context::Context;
 use super::filing;
 use super::health;
@@ -65,7 +66,11 @@ pub async fn once(ctx: Arc<Context>, _lock: &RunLock) -> (Counts, Result<(), App
         Ok(()) => fetch_once(&ctx, &mut passed).await,
         Err(error) => Err(error),
     };
-    let (sent, outgoing) = send_once(&ctx).await;
+    // The command doesn't wait for a mail server, nor the mails for the command.
+    let ((sent, outgoing), called) = tokio::join!(send_once(&ctx), health::run_pending(&ctx));
+    if let Err(error) = called {
+        tracing::error!(%error, "the alarm command couldn't be run");
+    }
     let fetched = match fetched {
         Ok(Some(mut imap)) => {
             // Sent letters have copies too.
@@ -87,6 +92,7 @@ async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut tx = ctx.store.begin().await?;
     let resumed = tx.resume_attempts(now).await?;
     tx.commit().await?;
+    absence::mirror(ctx, now).await?;
     if resumed > 0 {
         tracing::info!(resumed, "attempts that an earlier run left unfinished are made again");
     }
@@ -124,16 +130,16 @@ async fn send_once(ctx: &Arc<Context>) -> (Sent, Result<(), AppError>) {
     let work = async {
         let now = ctx.clock.now();
         let seen = ctx.store.read().await?.meta_time(SEEN_UNTIL).await?;
-        tick(ctx, seen, now).await?;
+        let ticked = tick(ctx, seen, now).await;
         let smtp = SmtpSubmitter::new(settings::smtp(&ctx.config).await?);
         let mut sender = Sender::new(Arc::clone(ctx), smtp);
         let sent = sender.pass().await?;
         sender.quit().await;
-        Ok::<Sent, AppError>(sent)
+        Ok::<_, AppError>((sent, ticked))
     };
     match work.await {
-        Ok(sent) if sent.unreachable => (sent, Err(AppError::SmtpUnreachable)),
-        Ok(sent) => (sent, Ok(())),
+        Ok((sent, _)) if sent.unreachable => (sent, Err(AppError::SmtpUnreachable)),
+        Ok(done) => done,
         Err(error) => (Sent::default(), Err(error)),
     }
 }
@@ -150,8 +156,9 @@ pub async fn run(ctx: Arc<Context>, _lock: &RunLock, stop: channel::Receiver<boo
     let filed = Arc::new(Notify::new());
     let sent = Arc::new(Notify::new());
     let mailbox = mailbox_loop(Arc::clone(&ctx), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
-    let outbox = outbox_loop(Arc::clone(&ctx), stop, filed, sent);
-    tokio::join!(mailbox, outbox);
+    let outbox = outbox_loop(Arc::clone(&ctx), stop.clone(), filed, sent);
+    let alarms = alarm_loop(Arc::clone(&ctx), stop);
+    tokio::join!(mailbox, outbox, alarms);
     Ok(())
 }
 
@@ -301,20 +308,13 @@ async fn outbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, filed
                     );
                 }
             }
-            Err(error) => {
-                if let AppError::Store(store) = &error {
-                    health::database_trouble(&ctx, store).await;
-                }
-                tracing::error!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "the outbox couldn't be worked on");
-            }
-        }
-        if let Err(error) = health::run_pending(&ctx).await {
-            tracing::error!(%error, "the alarm command couldn't be run");
+            Err(error) => note_trouble(&ctx, &error, "the outbox couldn't be worked on").await,
         }
         crate::notify::watchdog();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = filed.notified() => {}
+            () = ctx.alerted.notified() => {}
             () = stopped(&mut stop) => {}
         }
     }
@@ -323,11 +323,39 @@ async fn outbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, filed
     }
 }
 
-async fn outbox_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Sent, AppError> {
+/// Runs alarm commands. They wait for no mail server, and no mail waits for them.
+async fn alarm_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>) {
+    while !*stop.borrow() {
+        if let Err(error) = health::run_pending(&ctx).await {
+            tracing::error!(%error, "the alarm command couldn't be run");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = ctx.called.notified() => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+}
+
+async fn note_trouble(ctx: &Context, error: &AppError, what: &'static str) {
+    if let AppError::Store(store) = error {
+        health::database_trouble(ctx, store).await;
+    }
+    tracing::error!(%error, source = ?std::error::Error::source(error).map(ToString::to_string), "{what}");
+}
+
+/// One look at the clock and the outbox: what is due is made and sent.
+///
+/// # Errors
+/// [`AppError`] of the database; what servers say is in [`Sent`].
+pub async fn outbox_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Sent, AppError> {
     let now = ctx.clock.now();
     let seen = ctx.store.read().await?.meta_time(SEEN_UNTIL).await?;
     health::watch_clock(ctx, seen, now).await?;
-    tick(ctx, seen, now).await?;
+    if let Err(error) = tick(ctx, seen, now).await {
+        // What is already to leave leaves all the same.
+        note_trouble(ctx, &error, "what the clock brings about couldn't all be done").await;
+    }
     let sender = match sender {
         Some(sender) => sender,
         None => {

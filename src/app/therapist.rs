@@ -2,19 +2,28 @@
 //!
 //! Only signed bytes choose the client. Nothing is guessed, and a conflict means refusal.
 
+mod alive;
+mod refusal;
+mod whom;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::AppError;
+use super::absence;
 use super::context::Context;
+use super::crisis;
+use super::enrol;
 use super::intake::{self, send_refusal};
+use super::life::orders as life;
+use super::locum;
 use super::orders;
 use super::post;
 use super::prepare::FromTherapist;
 use super::reply;
-use crate::domain::commands::{self, Command, CommandError, Parsed, Target};
+use crate::domain::commands::{self, Command, Parsed, Target};
 use crate::letters::{self, Letter, Outcome, RefusalReason};
 use crate::mime::{self, ReplyText};
 use crate::model::{ClientCode, ClientId, Direction, Kind, Mark, MessageRow, MessageState};
@@ -78,19 +87,32 @@ pub async fn obey(ctx: &Context, tx: &mut Tx, from: &FromTherapist, now: DateTim
     }
     let origin = from.examined.outer.message_id.as_deref();
     let before = tx.savepoint().await?;
+    // A sign of life, whatever it asks: but not what was written to somebody else, nor what came days late.
+    let alive = now - signature.signed_at <= ASK_AFTER && alive::is_to_us(ctx, tx, from, now).await?;
     match consider(ctx, tx, from, signature.signed_at, now).await? {
         Ok(()) => {
             tx.keep(before).await?;
+            if alive {
+                crisis::answered(ctx, tx, &from.therapist, signature.signed_at, now).await?;
+            }
             Ok(Obeyed::Done)
         }
         Err(refused) => {
             // A mail is refused whole: what its first commands did is undone.
             tx.undo(before).await?;
+            if alive {
+                crisis::answered(ctx, tx, &from.therapist, signature.signed_at, now).await?;
+            }
             // Read again: a label that the mail had set is undone too.
             let client = match &refused.client {
                 Some(client) => tx.client(client.id).await?,
                 None => None,
             };
+            // The label is the own therapist's words: who stands in doesn't read it.
+            let client = client.map(|client| locum::as_seen_by(from.therapist.id(), client));
+            if let (RefusalReason::WrongWords, Some(client)) = (&refused.reason, &client) {
+                enrol::accept::count_wrong(tx, client, now).await?;
+            }
             let told = send_refusal(ctx, tx, &from.therapist, client.as_ref(), refused.reason, origin, now).await?;
             Ok(if told { Obeyed::Refused } else { Obeyed::TooMany })
         }
@@ -107,7 +129,7 @@ async fn consider(
     let taken_apart = mime::reply_text(&from.content.text);
     let parsed = match commands::parse(&taken_apart.text) {
         Ok(parsed) => parsed,
-        Err(error) => return Ok(Err(Refused::new(command_refusal(error)))),
+        Err(error) => return Ok(Err(Refused::new(refusal::of_command(error)))),
     };
     let mut mail = Mail { ctx, from, signed_at, now, taken_apart, parsed, newest_named: None, newest_named_at: None };
     let client = match mail.find_client(tx).await? {
@@ -125,11 +147,8 @@ async fn consider(
         mail.ask(tx, client.as_ref()).await?;
         return Ok(Ok(()));
     }
-    if let Some(client) = &client
-        && mail.decides()
-    {
-        // A mail that was kept back and comes behind a newer one is not obeyed (THREATS 29).
-        let key = format!("obeyed:{}", client.code);
+    // A mail that was kept back and comes behind a newer one is not obeyed (THREATS 29).
+    if let Some(key) = mail.order_key(client.as_ref()) {
         if tx.meta_time(&key).await?.is_some_and(|newest| signed_at < newest) {
             return with(RefusalReason::OlderThanWaiting);
         }
@@ -138,144 +157,19 @@ async fn consider(
     mail.execute(tx, client).await
 }
 
-fn command_refusal(error: CommandError) -> RefusalReason {
-    let command = |command: &str| command.to_owned();
-    match error {
-        CommandError::Unknown { name, .. } => RefusalReason::UnknownCommand { name: name.into_string() },
-        CommandError::Contradiction { a, b } => RefusalReason::Contradiction { a: a.to_owned(), b: b.to_owned() },
-        CommandError::MissingArgument { command: c } => RefusalReason::MissingArgument { command: command(c) },
-        CommandError::BadArgument { command: c } => RefusalReason::BadArgument { command: command(c) },
-        CommandError::TextNotAllowed { command: c } => RefusalReason::TextNotAllowed { command: command(c) },
-        CommandError::TextRequired { command: c } => RefusalReason::TextRequired { command: command(c) },
-        CommandError::NowTooLong { words } => {
-            RefusalReason::NowTooLong { words: u32::try_from(words).unwrap_or(u32::MAX) }
-        }
-    }
-}
-
 impl Mail<'_> {
-    /// The one client that signed bytes name: the protected subject's tag, protected References, `/to`,
-    /// tokens of quoted banners, the number of a held letter.
-    async fn find_client(&mut self, tx: &mut Tx) -> Step<Option<Client>> {
-        let mut named: BTreeSet<ClientId> = BTreeSet::new();
-        let mut rows: Vec<MessageRow> = Vec::new();
-        for code in self.codes() {
-            match tx.client_by_code(&code).await? {
-                Some(client) if client.therapist == *self.from.therapist.id() => {
-                    named.insert(client.id);
-                }
-                _ => return Ok(Err(Refused::new(RefusalReason::UnknownCode { code: code.to_string() }))),
-            }
+    /// Under which name its place in the order of signatures is kept: a client's, or the therapist's own for an
+    /// absence. None: what it asks is the same in any order.
+    fn order_key(&self, client: Option<&Client>) -> Option<String> {
+        if self.parsed.commands.iter().any(|command| matches!(command, Command::Absent { .. } | Command::Back)) {
+            return Some(format!("obeyed-absence:{}", self.from.therapist.id()));
         }
-        for token in &self.taken_apart.tokens_in_quotes {
-            rows.extend(self.ctx.store.vault().read_token(token));
-        }
-        if let Some(protected) = &self.from.examined.protected {
-            for id in protected.references.iter().chain(&protected.in_reply_to) {
-                if let Some(message) = tx.message_by_own_id(id).await? {
-                    rows.push(message.id);
-                } else if let Some(mail) = tx.outbox_by_mail_id(id).await?
-                    && let Some(client) = mail.client
-                {
-                    named.insert(client);
-                }
-            }
-        }
-        let mut newest: Option<Message> = None;
-        for row in rows {
-            let Some(message) = tx.message(row).await? else { continue };
-            named.extend(message.client);
-            let is_letter = message.direction == Direction::In && message.client.is_some();
-            if is_letter && newest.as_ref().is_none_or(|known| known.at < message.at) {
-                newest = Some(message);
-            }
-        }
-        for command in &self.parsed.commands {
-            if let Command::Release(Some(target)) | Command::Discard(Some(target)) = command
-                && let Some(message) = by_target(tx, target).await?
-            {
-                named.extend(message.client);
-            }
-        }
-        self.newest_named_at = newest.as_ref().map(|message| message.at);
-        self.newest_named = newest.map(|message| message.id);
-        self.only_one(tx, named).await
-    }
-
-    async fn only_one(&self, tx: &mut Tx, named: BTreeSet<ClientId>) -> Step<Option<Client>> {
-        let mut clients = Vec::new();
-        for id in named {
-            clients.extend(tx.client(id).await?.filter(|client| client.therapist == *self.from.therapist.id()));
-        }
-        if clients.len() > 1 {
-            let codes = clients.into_iter().map(|client| client.code).collect();
-            return Ok(Err(Refused::new(RefusalReason::ClientConflict { codes })));
-        }
-        let client = clients.pop();
-        if client.is_none() && !self.needs_no_client() {
-            return Ok(Err(Refused::new(RefusalReason::NoClient)));
-        }
-        Ok(Ok(client))
-    }
-
-    /// Whether it says what becomes of the day's letter.
-    fn decides(&self) -> bool {
         let has_letter = self.parsed.words > 0 || !self.passing_attachments().is_empty();
-        has_letter
-            || self.parsed.commands.iter().any(|command| {
-                matches!(command, Command::Cancel | Command::Urgent | Command::Now | Command::Close { .. })
-            })
-    }
-
-    /// Codes in the protected subject's tags and in `/to` lines.
-    fn codes(&self) -> Vec<ClientCode> {
-        let mut codes: Vec<ClientCode> = Vec::new();
-        if let Some(protected) = &self.from.examined.protected {
-            codes.extend(tags(&protected.subject));
-        }
-        codes.extend(self.parsed.commands.iter().filter_map(|command| match command {
-            Command::To(code) => Some(code.clone()),
-            _ => None,
-        }));
-        codes
-    }
-
-    /// Only commands that are about nobody, and no letter.
-    fn needs_no_client(&self) -> bool {
-        !self.parsed.commands.is_empty()
-            && self.parsed.words == 0
-            && self.parsed.commands.iter().all(|command| {
-                matches!(
-                    command,
-                    Command::Digest | Command::Help | Command::Discard(Some(_)) | Command::Release(Some(_))
-                )
-            })
-    }
-
-    /// The signature must be meant for the practice: by its Intended Recipient, the protected To, or a
-    /// sign that only mail to Cadre has.
-    fn is_for_us(&self, names_client: bool) -> bool {
-        let practice = &self.ctx.config.practice.address;
-        let examined = &self.from.examined;
-        if examined.decision.marks.contains(&Mark::NotForUs) {
-            return false;
-        }
-        let intended = examined.signature.as_ref().is_some_and(|signature| !signature.intended.is_empty());
-        let protected_to = examined.protected.as_ref().is_some_and(|mail| mail.recipients().any(|to| to == practice));
-        let wrong_to = examined
-            .protected
-            .as_ref()
-            .is_some_and(|mail| mail.recipients().next().is_some() && !mail.recipients().any(|to| to == practice));
-        !wrong_to && (intended || protected_to || names_client || !self.parsed.commands.is_empty())
-    }
-
-    /// Copies to the therapist's own address are allowed; any other recipient means refusal.
-    fn has_other_recipients(&self) -> bool {
-        let practice = &self.ctx.config.practice.address;
-        let own = &self.from.therapist.settings.address;
-        let examined = &self.from.examined;
-        let protected = examined.protected.iter().flat_map(mime::Mail::recipients);
-        examined.outer.recipients().chain(protected).any(|to| to != practice && to != own)
+        let timeless = |command: &Command| {
+            matches!(command, Command::To(_) | Command::Label(_) | Command::Note(_) | Command::Help | Command::Digest)
+        };
+        let decides = has_letter || !self.parsed.commands.iter().all(timeless);
+        client.filter(|_| decides).map(|client| format!("obeyed:{}", client.code))
     }
 
     /// Signed long ago: it may have been withheld. Asked about, not obeyed (THREATS 29).
@@ -306,18 +200,22 @@ impl Mail<'_> {
         }
         let mut client = client;
         for command in &self.parsed.commands {
+            if let Some(known) = client.as_ref().filter(|known| !self.allows(known, command)) {
+                let command = command.name().to_owned();
+                return Ok(Err(Refused::of(known, RefusalReason::NotForLocum { command })));
+            }
             match self.carry_out(tx, command, client.as_ref()).await? {
                 Ok(outcome) => outcomes.extend(outcome),
                 Err(refused) => return Ok(Err(refused)),
             }
             // A label or a rhythm set above counts for what stands below.
             if let Some(known) = &client {
-                client = tx.client(known.id).await?;
+                client = tx.client(known.id).await?.map(|client| self.as_seen(client));
             }
         }
-        let decides = |command: &Command| {
-            matches!(command, Command::Cancel | Command::Urgent | Command::Now | Command::Close { .. })
-        };
+        // The text belongs to one of them, or none may stand below.
+        let decides =
+            |command: &Command| command.takes_text() || matches!(command, Command::Cancel | Command::Close { .. });
         let mut first = None;
         let has_letter = self.parsed.words > 0 || !self.passing_attachments().is_empty();
         if let Some(client) = &client
@@ -341,7 +239,18 @@ impl Mail<'_> {
         Ok(Ok(()))
     }
 
-    async fn carry_out(&self, tx: &mut Tx, command: &Command, client: Option<&Client>) -> Step<Option<Outcome>> {
+    async fn carry_out(&self, tx: &mut Tx, command: &Command, client: Option<&Client>) -> Step<Vec<Outcome>> {
+        if let Some(client) = client {
+            match life::carry_out(self, tx, client, command).await? {
+                Ok(Some(outcomes)) => return Ok(Ok(outcomes)),
+                Ok(None) => {}
+                Err(refused) => return Ok(Err(refused)),
+            }
+        }
+        Ok(self.carry_out_one(tx, command, client).await?.map(|outcome| outcome.into_iter().collect()))
+    }
+
+    async fn carry_out_one(&self, tx: &mut Tx, command: &Command, client: Option<&Client>) -> Step<Option<Outcome>> {
         let needs = || Refused::new(RefusalReason::NoClient);
         match command {
             Command::To(_) | Command::Help => Ok(Ok(None)),
@@ -349,6 +258,10 @@ impl Mail<'_> {
                 super::digest::enqueue(self.ctx, tx, &self.from.therapist, self.now, self.now).await?;
                 Ok(Ok(Some(Outcome::Digest)))
             }
+            Command::Invite { whom, language, known } => {
+                Ok(enrol::invite::by_mail(self, tx, whom, *language, *known).await?.map(Some))
+            }
+            Command::Absent { .. } | Command::Back => absence::ordered(self, tx, command).await,
             Command::Discard(Some(target @ Target::Request(_))) => self.discard_request(tx, target).await,
             Command::Release(target) => self.release(tx, client, target.as_ref()).await,
             Command::Discard(target) => self.discard(tx, client, target.as_ref()).await,
@@ -393,7 +306,7 @@ impl Mail<'_> {
                 Ok(outcome) => outcome,
                 Err(refused) => return Ok(Err(refused)),
             },
-            _ => return Ok(Ok(None)),
+            _ => return enrol::orders::carry_out(self, tx, command, client).await,
         })))
     }
 
@@ -407,7 +320,9 @@ impl Mail<'_> {
         if message.kind == Kind::Reply {
             return Ok(reply::release_held(self, tx, client, &message).await?.map(Some));
         }
-        if !intake::releasable(&message) {
+        // Sealed to who was the therapist then: another one couldn't open it.
+        let sealed_to_other = message.therapist.as_ref().is_some_and(|sealed_to| *sealed_to != client.therapist);
+        if sealed_to_other || !intake::releasable(&message) {
             return Ok(Err(Refused::of(client, RefusalReason::NotReleasable { number })));
         }
         tx.set_message_state(message.id, MessageState::Released).await?;
@@ -417,7 +332,7 @@ impl Mail<'_> {
             && let Some(due) = schedule.due(self.now, self.now)
         {
             let origin = super::prepare::Origin { message_id: message.origin_id.clone(), subject: String::new() };
-            let turn = intake::join_turn(self.ctx, tx, client, message.at, due, &origin, true, self.now).await?;
+            let turn = intake::join_turn(self.ctx, tx, client, message.at, Some(due), &origin, true, self.now).await?;
             tx.set_message_turn(message.id, turn).await?;
         }
         intake::forward_now(self.ctx, tx, &self.from.therapist, &message, self.now).await?;
@@ -512,17 +427,6 @@ async fn by_target(tx: &mut Tx, target: &Target) -> Result<Option<Message>, AppE
     })
 }
 
-/// The codes in the tags `[C-7K2M]` of a subject.
-fn tags(subject: &str) -> Vec<ClientCode> {
-    subject
-        .split('[')
-        .skip(1)
-        .filter_map(|rest| rest.split_once(']'))
-        .filter(|(tag, _)| tag.trim().to_ascii_uppercase().starts_with("C-"))
-        .filter_map(|(tag, _)| tag.trim().parse().ok())
-        .collect()
-}
-
 /// The first line with words, shortened: what a receipt quotes.
 pub fn first_line(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('>'))?;
@@ -536,14 +440,6 @@ pub fn first_line(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tags_are_read_from_subjects_in_any_place_and_case() {
-        let codes = tags("Re: AW: [c-7k2m] Marie B. : [note] [C-ZZZZ]");
-        let names: Vec<&str> = codes.iter().map(ClientCode::as_str).collect();
-        assert_eq!(names, ["C-7K2M", "C-ZZZZ"]);
-        assert!(tags("[7K2M] C-7K2M").is_empty());
-    }
 
     #[test]
     fn a_receipt_quotes_a_short_first_line() {

@@ -4,10 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::AppError;
+use super::absence;
 use super::context::{Context, Therapist};
+use super::crisis;
 use super::digest;
+use super::enrol;
 use super::health;
 use super::intake::REQUEST_DAYS;
+use super::life;
 use super::post::{Owner, Post, Problem, Recipe};
 use super::reply::taken_days;
 use crate::domain::rhythm::{OpenTurn, Slot, digest_due, missed, reminder_due};
@@ -18,22 +22,34 @@ use crate::store::{StoreError, Turn, Tx};
 /// Days before and after expiry at which owner and operator are told.
 const KEY_NOTICES: [i64; 3] = [30, 14, 1];
 
-/// Does everything that is due at `now`. `seen_until` is when the last completed look into the mailbox
-/// began: a reply that may still lie there unread is no miss.
+/// How many misses running a client is told of: a promise that is broken a third time is none. Then the operator has
+/// been alarmed, and the digest shows it.
+const TOLD_MISSES: u32 = 2;
+
+/// Does everything that is due at `now`, alerts first. `seen_until` is when the last completed look into the
+/// mailbox began: a reply that may still lie there unread is no miss.
 ///
 /// # Errors
-/// [`AppError`]: it is tried again at the next tick.
+/// The first [`AppError`]: a part that fails keeps no other from its work, and is tried again at the next tick.
 pub async fn tick(ctx: &Context, seen_until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), AppError> {
-    for therapist in &ctx.therapists {
-        let mut tx = ctx.store.begin().await?;
-        digest_tick(ctx, &mut tx, therapist, now).await?;
-        reminder_tick(ctx, &mut tx, therapist, now).await?;
-        tx.commit().await?;
+    let mut outcomes = vec![crisis::tick(ctx, now).await, absence::tick(ctx, now).await];
+    for therapist in ctx.therapists().iter() {
+        outcomes.push(staff_tick(ctx, therapist, now).await);
     }
     if let Some(seen_until) = seen_until {
-        missed_tick(ctx, seen_until, now).await?;
+        outcomes.push(missed_tick(ctx, seen_until, now).await);
     }
-    daily(ctx, now).await
+    outcomes.push(enrol::tick::tick(ctx, now).await);
+    outcomes.push(health::watch_letters(ctx, now).await);
+    outcomes.push(daily(ctx, now).await);
+    outcomes.into_iter().collect()
+}
+
+async fn staff_tick(ctx: &Context, therapist: &Therapist, now: DateTime<Utc>) -> Result<(), AppError> {
+    let mut tx = ctx.store.begin().await?;
+    digest_tick(ctx, &mut tx, therapist, now).await?;
+    reminder_tick(ctx, &mut tx, therapist, now).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn digest_tick(ctx: &Context, tx: &mut Tx, therapist: &Therapist, now: DateTime<Utc>) -> Result<(), AppError> {
@@ -92,7 +108,7 @@ async fn missed_turn(
     if !client.state.in_treatment() {
         return Ok(());
     }
-    let schedule = ctx.schedule(therapist, &client);
+    let schedule = ctx.schedule(&therapist, &client);
     let slot = |at: DateTime<Utc>| Slot { at, day: schedule.local_day(at) };
     let Some(due) = turn.due_at else { return Ok(()) };
     let facts = OpenTurn {
@@ -104,8 +120,10 @@ async fn missed_turn(
     let taken = taken_days(tx, &client, None, now).await?;
     let Some(miss) = missed(&schedule, now, seen_until, &facts, &taken) else { return Ok(()) };
     tx.miss_turn(turn.id, miss.slot.at).await?;
-    let recipe = Recipe::MissedDay { missed: miss.slot.at, next: miss.next.at };
-    Post::to_client(Kind::MissedDay, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+    if miss.running <= TOLD_MISSES {
+        let recipe = Recipe::MissedDay { missed: miss.slot.at, next: miss.next.at };
+        Post::to_client(Kind::MissedDay, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
+    }
     tx.journal(now, "missed", Some(&client.code), json!({ "slot": miss.slot.at, "running": miss.running })).await?;
     if miss.second_running {
         let problem = Problem { code: Some(client.code.to_string()), ..Problem::new("second-miss") };
@@ -123,16 +141,21 @@ async fn daily(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     }
     tx.set_meta_time("daily", now).await?;
     key_notices(ctx, &mut tx, now).await?;
+    life::tick(ctx, &mut tx, now).await?;
+    enrol::tick::forget_declined(ctx, &mut tx, now).await?;
+    enrol::tick::renewals(ctx, &mut tx, now).await?;
     let erased = tx.erase_requests(now - TimeDelta::days(REQUEST_DAYS)).await?;
     if erased > 0 {
         tx.journal(now, "requests-erased", None, json!({ "count": erased })).await?;
     }
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    health::watch_journal(ctx, now).await
 }
 
 async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
-    for therapist in &ctx.therapists {
-        let mut owners = vec![(Owner::Therapist, &therapist.certificate), (Owner::Practice, ctx.key.certificate())];
+    for therapist in ctx.therapists().iter() {
+        let mut owners = vec![(Owner::Practice, ctx.key.certificate())];
+        owners.extend(therapist.certificate().map(|certificate| (Owner::Therapist, certificate)));
         owners.extend(ctx.archive.as_ref().map(|archive| (Owner::Archive, archive)));
         for (owner, certificate) in owners {
             let Some((step, expires, days)) = step(certificate, now) else { continue };
@@ -143,8 +166,7 @@ async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(
             let fingerprint = certificate.fingerprint();
             let recipe = Recipe::StaffKeyExpiry { owner, fingerprint, expires, days };
             Post::to_therapist(Kind::StaffKeyExpiry, therapist.id(), None, now).enqueue(ctx, tx, &recipe, now).await?;
-            let word = if matches!(owner, Owner::Therapist) { "therapist-certificate" } else { "practice-key" };
-            health::alarm(ctx, tx, &Problem::new(word), now).await?;
+            health::alarm(ctx, tx, &Problem::key(owner, None, days), now).await?;
         }
     }
     let (sound, changed) = health::sound_clients(tx).await?;
@@ -165,6 +187,7 @@ async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(
             Post::to_therapist(Kind::StaffKeyExpiry, &client.therapist, Some(client.id), now)
                 .enqueue(ctx, tx, &recipe, now)
                 .await?;
+            health::alarm(ctx, tx, &Problem::key(Owner::Client, Some(&client.code), days), now).await?;
         }
     }
     Ok(())
@@ -202,6 +225,23 @@ fn step(certificate: &Certificate, now: DateTime<Utc>) -> Option<(&'static str, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn before_its_end_a_key_is_not_said_to_be_of_no_use() {
+        use crate::letters::{HealthProblem as H, KeyOwner};
+        let letter = |owner, days| Problem::key(owner, None, days).letter();
+        for owner in [Owner::Therapist, Owner::Practice, Owner::Archive] {
+            assert!(matches!(letter(owner, 14), H::KeyExpires { days: 14, .. }));
+        }
+        assert!(matches!(letter(Owner::Therapist, 0), H::TherapistCertificate));
+        assert!(matches!(letter(Owner::Practice, -2), H::PracticeKey));
+        assert!(matches!(letter(Owner::Archive, -2), H::KeyExpires { owner: KeyOwner::Archive, days: 0 }));
+        let code = crate::model::ClientCode::from_bits(7);
+        let of_client = Problem::key(Owner::Client, Some(&code), 1).letter();
+        assert!(
+            matches!(of_client, H::KeyExpires { owner: KeyOwner::Client { code: named, .. }, days: 1 } if named == code)
+        );
+    }
 
     #[test]
     fn a_key_has_a_day_left_until_the_instant_it_expires() {

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::AppError;
+use super::absence;
 use super::compose::MailError;
 use super::context::Context;
 use super::filing::finish;
@@ -222,6 +223,11 @@ impl Intake<'_> {
         failpoint("applied");
         tx.commit().await?;
         failpoint("committed");
+        absence::refresh(self.ctx, &mut self.ctx.store.read().await?).await?;
+        if ready.iter().any(|(_, prepared)| is_danger(prepared)) {
+            self.ctx.alerted.notify_one();
+            self.ctx.called.notify_one();
+        }
         for (arrived, outcome) in outcomes {
             clean &= outcome != Outcome::Blocked;
             self.count(outcome);
@@ -334,6 +340,11 @@ impl Intake<'_> {
         tx.commit().await?;
         Ok(given_up)
     }
+}
+
+/// Whether a message raised an alert.
+fn is_danger(prepared: &Prepared) -> bool {
+    matches!(prepared, Prepared::Sealed(sealed) | Prepared::Blocked(sealed) if sealed.scan.finding().is_some())
 }
 
 /// The row that a filed message has become.

@@ -1,14 +1,21 @@
 //! Writes each kind of outgoing mail from its recipe, at the moment when it leaves.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::AppError;
 use super::compose::{self, Head, MailError, WaitingLetter};
 use super::context::{Context, Therapist};
+use super::crisis;
 use super::digest;
+use super::enrol;
 use super::guard;
+use super::life::papers;
+use super::locum;
 use super::post::{Cause, Owner, Recipe};
 use super::reply;
+use crate::domain::lifecycle;
 use crate::letters::{self, FailureCause, HealthItem, KeyOwner, Letter, Reader, Rendered, ReplyFrame};
 use crate::mime::{self, OutPart, Outgoing};
 use crate::model::{Address, Kind, MessageRow};
@@ -62,12 +69,12 @@ pub fn registered(ctx: &Context, row: &Outbox, client: Option<&Client>) -> Optio
 }
 
 /// What is at hand while one mail is written.
-struct Desk<'a> {
-    ctx: &'a Context,
-    row: &'a Outbox,
+pub(super) struct Desk<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) row: &'a Outbox,
     message: Option<&'a Message>,
-    client: Option<&'a Client>,
-    now: DateTime<Utc>,
+    pub(super) client: Option<&'a Client>,
+    pub(super) now: DateTime<Utc>,
 }
 
 /// Writes a mail from its row; `None` when there is nothing to say any more.
@@ -85,6 +92,13 @@ pub async fn write(
     let Ok(recipe) = serde_json::from_value::<Recipe>(row.facts.clone()) else {
         return Err(StoreError::Corrupt { table: "outbox", row: row.id.0 }.into());
     };
+    // The last gate: what was queued in one state and would leave in another isn't written.
+    if row.therapist.is_none()
+        && let Some(client) = client
+        && (client.care.muted || !lifecycle::may_leave(client.state, row.kind))
+    {
+        return Ok(None);
+    }
     let desk = Desk { ctx, row, message, client, now };
     match recipe {
         Recipe::Forward => desk.forward(tx).await,
@@ -100,13 +114,17 @@ pub async fn write(
             desk.staff_key_expiry(owner, fingerprint, expires, days)
         }
         Recipe::HealthAlarm { problem, since } => desk.health_alarm(&problem, since),
+        Recipe::Crisis(paper) => crisis::papers::write(&desk, tx, paper).await,
         Recipe::RoundTrip => desk.round_trip(),
+        Recipe::Enrol(paper) => enrol::papers::write(&desk, tx, paper).await,
+        Recipe::Absence(paper) => desk.absence(tx, &paper).await,
+        Recipe::Life(paper) => desk.life(tx, paper).await,
         recipe => desk.to_client(recipe),
     }
 }
 
 impl Desk<'_> {
-    fn head(&self, in_reply_to: Option<String>) -> Head {
+    pub(super) fn head(&self, in_reply_to: Option<String>) -> Head {
         Head {
             message_id: self.row.mail_id.clone().unwrap_or_else(|| compose::new_message_id(self.ctx)),
             at: self.now,
@@ -116,7 +134,7 @@ impl Desk<'_> {
         }
     }
 
-    fn therapist(&self) -> Result<&Therapist, AppError> {
+    pub(super) fn therapist(&self) -> Result<Arc<Therapist>, AppError> {
         let id = self
             .row
             .therapist
@@ -131,8 +149,9 @@ impl Desk<'_> {
 
     /// The certificates of a mail to a therapist: theirs and the archive's.
     fn staff_keys(&self, therapist: &Therapist) -> Sealing {
+        let Some(certificate) = therapist.certificate() else { return Sealing::Impossible };
         let archive = self.ctx.archive.iter().cloned();
-        Sealing::To(std::iter::once(therapist.certificate.clone()).chain(archive).collect())
+        Sealing::To(std::iter::once(certificate.clone()).chain(archive).collect())
     }
 
     /// A filed message, exactly as it was sealed.
@@ -140,7 +159,7 @@ impl Desk<'_> {
         let therapist = self.therapist()?;
         let Some(message) = self.message else { return Ok(None) };
         let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
-        let mail = stored_mail(self.ctx, therapist, self.client, message);
+        let mail = stored_mail(self.ctx, &therapist, self.client, message);
         Ok(Some(Written { mail, sealing: Sealing::Done(sealed) }))
     }
 
@@ -153,7 +172,7 @@ impl Desk<'_> {
     ) -> Result<Option<Written>, AppError> {
         let therapist = self.therapist()?;
         let head = Head { at, references, ..self.head(in_reply_to) };
-        let mail = compose::to_therapist(self.ctx, therapist, self.client, head, String::new(), Vec::new());
+        let mail = compose::to_therapist(self.ctx, &therapist, self.client, head, String::new(), Vec::new());
         Ok(Some(Written { mail, sealing: Sealing::Done(armored) }))
     }
 
@@ -192,12 +211,25 @@ impl Desk<'_> {
         Ok(Some(Written { mail, sealing: self.client_keys(client) }))
     }
 
+    /// A letter of a client's life: always sealed.
+    async fn life(&self, tx: &mut Tx, paper: papers::Paper) -> Result<Option<Written>, AppError> {
+        let Some(client) = self.client else { return Ok(None) };
+        let Some(filled) = papers::fill(self.ctx, tx, paper, client, self.message, self.now).await? else {
+            return Ok(None);
+        };
+        let rendered = compose::render(self.ctx, &filled.letter, self.ctx.reader_for(client))?;
+        let mut parts = compose::letter_parts(&rendered);
+        parts.extend(filled.parts);
+        let mail = compose::to_client(self.ctx, client, self.head(filled.origin), rendered.subject, parts);
+        Ok(Some(Written { mail, sealing: self.client_keys(client) }))
+    }
+
     fn client_keys(&self, client: &Client) -> Sealing {
         self.ctx.client_certificate(client).map_or(Sealing::Impossible, |certificate| Sealing::To(vec![certificate]))
     }
 
     /// Whether the client's certificate can be sealed to now.
-    fn sealable(&self, client: &Client) -> bool {
+    pub(super) fn sealable(&self, client: &Client) -> bool {
         self.ctx
             .client_certificate(client)
             .is_some_and(|certificate| certificate.usable_for(Purpose::Encrypt, self.now).is_ok())
@@ -206,12 +238,23 @@ impl Desk<'_> {
     /// Cadre's own letters to clients and strangers.
     fn to_client(&self, recipe: Recipe) -> Result<Option<Written>, AppError> {
         let Some(client) = self.client else { return self.to_stranger(&recipe) };
-        let reader = self.ctx.reader_for(client);
         let sealed = self.sealable(client);
         let (letter, origin) = self.letter_for(client, recipe, sealed);
         let Some(letter) = letter else { return Ok(None) };
+        self.cadres_letter(client, &letter, origin, sealed)
+    }
+
+    /// A letter of Cadre's own to a client, sealed wherever it can be.
+    pub(super) fn cadres_letter(
+        &self,
+        client: &Client,
+        letter: &Letter,
+        origin: Option<String>,
+        sealed: bool,
+    ) -> Result<Option<Written>, AppError> {
+        let reader = self.ctx.reader_for(client);
         let name = letter.name();
-        let rendered = compose::render(self.ctx, &letter, reader)?;
+        let rendered = compose::render(self.ctx, letter, reader)?;
         let head = self.head(origin);
         let clear = guard::clear_letter(self.row.kind) == Some(name);
         // What may be clear is sealed all the same where it can be.
@@ -224,7 +267,28 @@ impl Desk<'_> {
         Ok(Some(self.in_clear(&client.address, reader, head, rendered, name)))
     }
 
-    fn in_clear(&self, to: &Address, reader: Reader, head: Head, rendered: Rendered, name: letters::Name) -> Written {
+    /// A neutral letter to a client, sealed to a certificate that isn't pinned yet.
+    pub(super) fn sealed_to(
+        &self,
+        client: &Client,
+        certificate: Certificate,
+        origin: Option<String>,
+        rendered: Rendered,
+    ) -> Written {
+        let parts = compose::letter_parts(&rendered);
+        let mut mail = compose::to_client(self.ctx, client, self.head(origin), rendered.subject, parts);
+        mail.from_display = self.ctx.neutral_name(client.language);
+        Written { mail, sealing: Sealing::To(vec![certificate]) }
+    }
+
+    pub(super) fn in_clear(
+        &self,
+        to: &Address,
+        reader: Reader,
+        head: Head,
+        rendered: Rendered,
+        name: letters::Name,
+    ) -> Written {
         let mail = compose::in_clear(self.ctx, to, reader, head, rendered, carries_key(name));
         Written { mail, sealing: Sealing::Clear }
     }
@@ -233,13 +297,18 @@ impl Desk<'_> {
         let practice = self.ctx.config.practice.name.clone();
         let neutral_name = self.ctx.neutral_name(client.language);
         let fingerprint = self.ctx.key.certificate().fingerprint();
-        let lines = || self.ctx.lines.crisis(&self.ctx.config.practice.country, client.language);
+        let lines = || self.ctx.lines_for(client);
         match recipe {
             Recipe::Acknowledgement { arrived, expected, origin } => {
-                let expected = expected.unwrap_or(arrived);
-                let letter = if sealed {
+                let absent = locum::acknowledgement(self.ctx, client, arrived, expected, self.now);
+                let letter = if let (true, Some(absent)) = (sealed, absent) {
+                    absent
+                } else if sealed {
+                    // Without a slot there is an absence; where that is over, the next one is what is expected.
+                    let expected = expected.or_else(|| locum::next_slot(self.ctx, client, self.now)).unwrap_or(arrived);
                     Letter::Acknowledgement(letters::Acknowledgement { practice, arrived, expected, lines: lines() })
                 } else {
+                    let expected = expected.or_else(|| locum::next_slot(self.ctx, client, self.now));
                     let facts = letters::AcknowledgementClear { neutral_name, arrived, expected };
                     Letter::AcknowledgementClear(facts)
                 };
@@ -281,23 +350,86 @@ impl Desk<'_> {
         Ok(Some(self.in_clear(to, reader, self.head(origin.clone()), rendered, name)))
     }
 
+    /// The letters of a therapist's absence: to clients, and to who stands in.
+    async fn absence(&self, tx: &mut Tx, paper: &locum::Paper) -> Result<Option<Written>, AppError> {
+        match (paper, self.client) {
+            (locum::Paper::Cover { absence }, _) => match locum::cover(self.ctx, tx, *absence).await? {
+                Some(letter) => self.staff_letter(&letter),
+                None => Ok(None),
+            },
+            (locum::Paper::Copy, Some(client)) => self.locum_copy(tx, client).await,
+            (_, Some(client)) => match locum::letter_to_client(self.ctx, tx, client, paper, self.now).await? {
+                Some(letter) => self.cadres_letter(client, &letter, None, self.sealable(client)),
+                None => Ok(None),
+            },
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// A letter as it was sealed to the locum when it was filed; None once the absence is over or it was answered.
+    async fn locum_copy(&self, tx: &mut Tx, client: &Client) -> Result<Option<Written>, AppError> {
+        let (Some(message), locum) = (self.message, self.therapist()?) else { return Ok(None) };
+        if !locum::may_answer(self.ctx, tx, locum.id(), client, self.now).await? {
+            return Ok(None);
+        }
+        let Some(sealed) = tx.locum_copy(message.id, locum.id()).await? else { return Ok(None) };
+        let copy = Message { message_id: Some(locum::copy_id(self.ctx, message.id)), ..message.clone() };
+        let mail = stored_mail(self.ctx, &locum, Some(client), &copy);
+        Ok(Some(Written { mail, sealing: Sealing::Done(sealed) }))
+    }
+
+    /// A letter of Cadre's in clear.
+    pub(super) fn clear_letter(
+        &self,
+        to: &Address,
+        reader: Reader,
+        origin: Option<String>,
+        letter: &Letter,
+    ) -> Result<Written, AppError> {
+        let rendered = compose::render(self.ctx, letter, reader)?;
+        Ok(self.in_clear(to, reader, self.head(origin), rendered, letter.name()))
+    }
+
+    /// A letter of Cadre's, sealed to the client.
+    pub(super) fn sealed_letter(
+        &self,
+        client: &Client,
+        origin: Option<String>,
+        letter: &Letter,
+    ) -> Result<Written, AppError> {
+        let rendered = compose::render(self.ctx, letter, self.ctx.reader_for(client))?;
+        let parts = compose::letter_parts(&rendered);
+        let mail = compose::to_client(self.ctx, client, self.head(origin), rendered.subject, parts);
+        Ok(Written { mail, sealing: self.client_keys(client) })
+    }
+
     fn staff_letter(&self, letter: &Letter) -> Result<Option<Written>, AppError> {
+        self.staff_letter_with(letter, Vec::new())
+    }
+
+    /// A letter to the therapist, with what is attached.
+    pub(super) fn staff_letter_with(
+        &self,
+        letter: &Letter,
+        attached: Vec<OutPart>,
+    ) -> Result<Option<Written>, AppError> {
         let therapist = self.therapist()?;
         let rendered = compose::render(self.ctx, letter, therapist.reader())?;
-        let parts = compose::letter_parts(&rendered);
-        let mail = compose::to_therapist(self.ctx, therapist, self.client, self.head(None), rendered.subject, parts);
-        Ok(Some(Written { mail, sealing: self.staff_keys(therapist) }))
+        let mut parts = compose::letter_parts(&rendered);
+        parts.extend(attached);
+        let mail = compose::to_therapist(self.ctx, &therapist, self.client, self.head(None), rendered.subject, parts);
+        Ok(Some(Written { mail, sealing: self.staff_keys(&therapist) }))
     }
 
     async fn digest(&self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Option<Written>, AppError> {
         let therapist = self.therapist()?;
-        let sheet = digest::sheet(self.ctx, tx, therapist, slot).await?;
+        let sheet = digest::sheet(self.ctx, tx, &therapist, slot).await?;
         self.staff_letter(&Letter::Digest(letters::Digest::of(&sheet)))
     }
 
     async fn reminder(&self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Option<Written>, AppError> {
         let therapist = self.therapist()?;
-        let due = digest::due_lines(tx, therapist, slot).await?;
+        let due = digest::due_lines(tx, &therapist, slot).await?;
         if due.is_empty() {
             return Ok(None);
         }
@@ -401,6 +533,10 @@ const fn carries_key(name: letters::Name) -> bool {
             | letters::Name::Stranger
             | letters::Name::AboutKeys
             | letters::Name::AboutKeysClear
+            | letters::Name::Invitation
+            | letters::Name::InvitationReminder
+            | letters::Name::InvitationProblem
+            | letters::Name::TherapistWelcome
     )
 }
 

@@ -46,9 +46,14 @@ pub enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Clients: add, list, show, pause, resume, key
+    /// Clients: add, list, show, pause, resume, suspend, discharge, key
     #[command(subcommand)]
     Client(Client),
+    /// A therapist who can't answer: the clock stops, and the clients are told
+    Absent(Absent),
+    /// A therapist's key: welcome, confirm, key
+    #[command(subcommand)]
+    Therapist(Therapist),
     /// One client's correspondence: codes, verdicts, times and sizes, never content
     Thread {
         /// The client's code, such as C-7K2M
@@ -69,6 +74,9 @@ pub enum Command {
         #[arg(long)]
         html: bool,
     },
+    /// What Cadre writes of itself, and your own versions: list, check, preview
+    #[command(subcommand)]
+    Letters(Letters),
     /// The content-free audit trail: show, verify
     #[command(subcommand)]
     Journal(Journal),
@@ -191,10 +199,24 @@ pub enum Client {
         #[arg(long)]
         reveal: bool,
     },
-    /// Stop the rhythm for a client: no slots, no misses; letters are still filed and passed on
+    /// Stop the rhythm for a client: no slots, no misses; letters are still filed and passed on. The client is told
     Pause { code: String },
-    /// Start it again
+    /// Start it again after a pause or a suspension. The client is told
     Resume { code: String },
+    /// Interrupt the correspondence without a letter: its words are the therapist's, who sends `/suspend` with them
+    Suspend {
+        code: String,
+        /// Nothing is sent to the client
+        #[arg(long, required = true)]
+        silent: bool,
+    },
+    /// End the correspondence without a letter: its words are the therapist's, who sends `/discharge` with them
+    Discharge {
+        code: String,
+        /// Nothing is sent to the client
+        #[arg(long, required = true)]
+        silent: bool,
+    },
     /// Show a client's pinned certificate, or pin another one
     Key {
         code: String,
@@ -227,12 +249,41 @@ pub struct ClientAdd {
     /// openpgp (pdf comes with a later version)
     #[arg(long, value_name = "CHANNEL")]
     pub channel: Option<String>,
-    /// Consent was given on paper: the client is active from now on
+    /// Consent was given on paper: the client is active from now on. Without it the person is invited by mail; with
+    /// --certificate the frame is asked at once
     #[arg(long, requires = "consent_note")]
     pub active: bool,
+    /// Already in treatment: no assessment
+    #[arg(long)]
+    pub known: bool,
+    /// How the correspondence stands to meetings: pure, before, after or mixed
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
     /// When and how consent was given
     #[arg(long, value_name = "TEXT")]
     pub consent_note: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Therapist {
+    /// Ask a therapist for their key, in a neutral mail that carries the practice's; they answer it signed
+    Welcome {
+        /// The therapist's id in the configuration
+        id: String,
+    },
+    /// Take over the key that came, after its words were compared by voice
+    Confirm {
+        /// The therapist's id in the configuration
+        id: String,
+        /// The words that were compared; asked for on a terminal
+        #[arg(long, value_name = "WORDS")]
+        words: Option<String>,
+    },
+    /// Show a therapist's fingerprint
+    Key {
+        /// The therapist's id in the configuration
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -252,6 +303,28 @@ pub enum Queue {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Letters {
+    /// All letters: name, who gets it, whether it may travel in clear, whether it is your own
+    List,
+    /// Check your own letters in `[letters] folder`; ends with 1 when one can't be used
+    Check,
+    /// Print a letter over made-up facts, with the practice's own frame
+    Preview {
+        /// Its name, such as acknowledgement
+        name: String,
+        /// The practice's language by default
+        #[arg(long, value_name = "fr|en")]
+        language: Option<String>,
+        /// Print the HTML part (the digest has one)
+        #[arg(long)]
+        html: bool,
+        /// Which of the ways it can go
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        sample: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Journal {
     /// The last entries
     Show {
@@ -265,4 +338,23 @@ pub enum Journal {
         #[arg(long, value_name = "N:HEAD")]
         expect: Option<String>,
     },
+}
+
+/// `absent`: entered for a therapist who can't do it.
+#[derive(Debug, Args)]
+pub struct Absent {
+    /// The therapist's id
+    pub therapist: String,
+    /// The first day, such as 2026-08-01; today by default
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<chrono::NaiveDate>,
+    /// The last day; left out where nobody knows it yet. In an absence without an end: its end
+    #[arg(long, value_name = "DAY")]
+    pub until: Option<chrono::NaiveDate>,
+    /// The id of the therapist who stands in; else the one of the configuration
+    #[arg(long, value_name = "ID")]
+    pub locum: Option<String>,
+    /// Ends the absence that runs, or withdraws the next one
+    #[arg(long, conflicts_with_all = ["from", "until", "locum"])]
+    pub back: bool,
 }

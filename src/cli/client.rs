@@ -1,5 +1,7 @@
 //! `cadre client …`.
 
+mod life;
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
@@ -7,10 +9,15 @@ use serde_json::json;
 
 use super::args::{Client as Args, ClientAdd};
 use super::{Done, FAILED, Failed, USAGE, fail, find_client, open, print_json, utc};
-use crate::app::context::Context;
-use crate::model::{Address, Channel, ClientState, Language, TherapistId};
+use crate::app::AppError;
+use crate::app::context::{Context, Therapist};
+use crate::app::enrol;
+use crate::app::enrol::invite::{Invite, NotInvited};
+use crate::app::life::change;
+use crate::domain::lifecycle::{Actor, Event};
+use crate::model::{Address, Channel, ClientState, Language, Mode, TherapistId};
 use crate::pgp::{Certificate, Purpose};
-use crate::store::{self, Client, NewClient, StoreError};
+use crate::store::{Care, Client, Consent, NewClient, StoreError};
 
 /// Runs one of the client commands.
 pub async fn client(config: &Path, json: bool, command: Args) -> Done {
@@ -19,8 +26,10 @@ pub async fn client(config: &Path, json: bool, command: Args) -> Done {
         Args::Add(args) => add(&ctx, json, &args).await,
         Args::List => list(&ctx, json).await,
         Args::Show { code, reveal } => show(&ctx, json, &code, reveal).await,
-        Args::Pause { code } => set_state(&ctx, json, &code, ClientState::Paused).await,
-        Args::Resume { code } => set_state(&ctx, json, &code, ClientState::Active).await,
+        Args::Pause { code } => life::change(&ctx, json, &code, Event::Pause).await,
+        Args::Resume { code } => life::change(&ctx, json, &code, Event::Resume).await,
+        Args::Suspend { code, .. } => life::change(&ctx, json, &code, Event::Suspend).await,
+        Args::Discharge { code, .. } => life::change(&ctx, json, &code, Event::Discharge).await,
         Args::Key { code, pin, fingerprint } => key(&ctx, json, &code, pin.as_deref(), fingerprint.as_deref()).await,
     };
     ctx.store.close().await;
@@ -64,13 +73,13 @@ async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
     let typed = ask("The client's address", args.address.as_deref(), true, "--address")?.unwrap_or_default();
     let address = Address::parse(&typed).map_err(|error| bad("--address", &error))?;
     free_address(ctx, &address)?;
-    let only = (ctx.therapists.len() == 1).then(|| ctx.therapists[0].id().0.clone());
+    let only = (ctx.therapists().len() == 1).then(|| ctx.therapists()[0].id().0.clone());
     let therapist = match args.therapist.clone().or(only) {
         Some(id) => id,
         None => ask("The therapist's id", None, true, "--therapist")?.unwrap_or_default(),
     };
     let Some(therapist) = ctx.therapist(&TherapistId(therapist)) else {
-        let known: Vec<&str> = ctx.therapists.iter().map(|therapist| therapist.id().0.as_str()).collect();
+        let known: Vec<String> = ctx.therapists().iter().map(|therapist| therapist.id().0.clone()).collect();
         eprintln!("cadre: --therapist: there is no such therapist; the configuration has {}", known.join(", "));
         return Err(USAGE);
     };
@@ -86,11 +95,10 @@ async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
         }
         Some(Err(error)) => return Err(bad("--channel", &error)),
     }
-    if !args.active {
-        eprintln!("cadre: enrolment by mail comes with a later version: add the client with --active and");
-        eprintln!("  --consent-note TEXT once consent was given on paper");
-        return Err(USAGE);
-    }
+    let mode = match args.mode.as_deref() {
+        Some(word) => Some(word.parse::<Mode>().map_err(|error| bad("--mode", &error))?),
+        None => None,
+    };
     let gaps = ctx.config.frame_gaps(&therapist.settings);
     if !gaps.is_empty() {
         for gap in gaps {
@@ -99,42 +107,90 @@ async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
         return Err(FAILED);
     }
     let certificate = read_certificate(ctx, args.certificate.as_deref())?;
-    let now = ctx.clock.now();
-    let new = NewClient {
-        therapist: therapist.id().clone(),
-        state: ClientState::Active,
-        channel: Channel::OpenPgp,
-        language,
+    let pinned = certificate.is_some();
+    let invite = Invite {
         address,
+        language,
+        known: args.known || args.active,
+        mode,
         name: args.name.clone(),
-        label: args.name.clone(),
-        certificate: certificate.as_ref().map(stored),
-        consent_note: args.consent_note.clone(),
-        consented_at: Some(now),
-        created_at: now,
+        certificate: certificate.as_ref().map(enrol::stored),
     };
-    let added = async {
-        let mut tx = ctx.store.begin().await?;
-        let client = tx.add_client(new).await?;
-        tx.journal(
-            now,
-            "client-added",
-            Some(&client.code),
-            json!({ "state": client.state, "key": certificate.is_some() }),
-        )
-        .await?;
-        tx.commit().await?;
-        Ok::<Client, StoreError>(client)
+    let client = match &args.consent_note {
+        Some(note) if args.active => admit(ctx, &therapist, invite, note).await?,
+        _ => self::invite(ctx, &therapist, invite).await?,
     };
-    let client = added.await.map_err(|error| fail(&error))?;
     if json {
         return print_json(&describe(&client));
     }
     println!("{}", client.code);
-    if certificate.is_none() {
+    if args.active && !pinned {
         eprintln!("cadre: no certificate is pinned: replies wait until `cadre client key {} --pin FILE`", client.code);
+    } else if !args.active {
+        let what = if pinned { "the letter about the frame" } else { "the invitation" };
+        eprintln!("cadre: {what} leaves with the next `cadre run`");
     }
     Ok(())
+}
+
+/// Consent was given on paper.
+async fn admit(ctx: &Context, therapist: &Therapist, invite: Invite, note: &str) -> Result<Client, Failed> {
+    let now = ctx.clock.now();
+    let pinned = invite.certificate.is_some();
+    let new = NewClient {
+        therapist: therapist.id().clone(),
+        state: ClientState::Request,
+        channel: Channel::OpenPgp,
+        language: invite.language,
+        address: invite.address,
+        label: invite.name.clone(),
+        name: invite.name,
+        certificate: invite.certificate,
+        consent_note: Some(note.to_owned()),
+        consented_at: Some(now),
+        created_at: now,
+        care: Care { mode: invite.mode, ..Care::default() },
+    };
+    let added = async {
+        let mut tx = ctx.store.begin().await?;
+        let client = tx.add_client(new).await?;
+        if let Err(forbidden) = change(ctx, &mut tx, &client, Event::Admit, Actor::Operator, now).await? {
+            return Ok(Err(forbidden));
+        }
+        let client = tx.client(client.id).await?.unwrap_or(client);
+        // The paper is about the frame as it stands today.
+        let wording = enrol::frame::wording(ctx, &mut tx, therapist, client.language, now).await?;
+        tx.add_consent(client.id, &Consent { wording, at: now, verdict: None }).await?;
+        tx.journal(now, "client-added", Some(&client.code), json!({ "state": client.state, "key": pinned })).await?;
+        tx.commit().await?;
+        Ok::<_, AppError>(Ok(client))
+    };
+    added.await.map_err(|error| fail(&error))?.map_err(|forbidden| fail(&forbidden))
+}
+
+/// As `/invite` does.
+async fn invite(ctx: &Context, therapist: &Therapist, invite: Invite) -> Result<Client, Failed> {
+    let now = ctx.clock.now();
+    let invited = async {
+        let mut tx = ctx.store.begin().await?;
+        let invited = enrol::invite::invite(ctx, &mut tx, therapist, invite, Actor::Operator, now).await?;
+        if invited.is_ok() {
+            tx.commit().await?;
+        }
+        Ok::<_, AppError>(invited)
+    };
+    match invited.await.map_err(|error| fail(&error))? {
+        Ok(client) => Ok(client),
+        Err(NotInvited::Taken(code)) => {
+            let whose = code.map_or_else(|| "somebody here".to_owned(), |code| format!("client {code}"));
+            eprintln!("cadre: --address: it belongs to {whose} already");
+            Err(FAILED)
+        }
+        Err(NotInvited::Gaps(missing)) => {
+            eprintln!("cadre: the frame lacks {}: complete the configuration first", missing.join(", "));
+            Err(FAILED)
+        }
+    }
 }
 
 /// An address belongs to one role.
@@ -145,14 +201,6 @@ fn free_address(ctx: &Context, address: &Address) -> Done {
         return Err(FAILED);
     }
     Ok(())
-}
-
-fn stored(certificate: &Certificate) -> store::Certificate {
-    store::Certificate {
-        bytes: certificate.to_bytes(),
-        fingerprint: certificate.fingerprint(),
-        handles: certificate.handles(),
-    }
 }
 
 fn read_certificate(ctx: &Context, path: Option<&Path>) -> Result<Option<Certificate>, Failed> {
@@ -172,7 +220,9 @@ fn read_certificate(ctx: &Context, path: Option<&Path>) -> Result<Option<Certifi
             FAILED
         })?;
     }
-    let taken = ctx.therapists.iter().any(|t| t.certificate.fingerprint() == certificate.fingerprint())
+    let therapists = ctx.therapists();
+    let mut pinned = therapists.iter().filter_map(|therapist| therapist.certificate());
+    let taken = pinned.any(|own| own.fingerprint() == certificate.fingerprint())
         || ctx.key.certificate().fingerprint() == certificate.fingerprint();
     if taken {
         eprintln!("cadre: {}: the certificate belongs to a therapist or the practice", path.display());
@@ -259,41 +309,6 @@ async fn show(ctx: &Context, json: bool, code: &str, reveal: bool) -> Done {
     Ok(())
 }
 
-/// The operator may pause an active client and resume a paused one; anything else is the therapist's.
-async fn set_state(ctx: &Context, json: bool, code: &str, to: ClientState) -> Done {
-    let client = find_client(ctx, code).await?;
-    let from = match to {
-        ClientState::Paused => [ClientState::Active, ClientState::Assessment],
-        _ => [ClientState::Paused, ClientState::Paused],
-    };
-    if client.state == to {
-        println!("{} is {} already", client.code, to);
-        return Ok(());
-    }
-    if !from.contains(&client.state) {
-        eprintln!("cadre: {} is {}: it can't become {to} from there", client.code, client.state);
-        return Err(FAILED);
-    }
-    let changed = async {
-        let mut tx = ctx.store.begin().await?;
-        tx.set_client_state(client.id, to).await?;
-        tx.journal(
-            ctx.clock.now(),
-            "state",
-            Some(&client.code),
-            json!({ "from": client.state, "to": to, "by": "operator" }),
-        )
-        .await?;
-        tx.commit().await
-    };
-    changed.await.map_err(|error: StoreError| fail(&error))?;
-    if json {
-        return print_json(&json!({ "code": client.code, "state": to }));
-    }
-    println!("{} is {to}", client.code);
-    Ok(())
-}
-
 async fn key(ctx: &Context, json: bool, code: &str, pin: Option<&Path>, compared: Option<&str>) -> Done {
     let client = find_client(ctx, code).await?;
     let Some(path) = pin else {
@@ -333,26 +348,30 @@ async fn key(ctx: &Context, json: bool, code: &str, pin: Option<&Path>, compared
     }
     let pinned = async {
         let mut tx = ctx.store.begin().await?;
-        tx.set_client_certificate(client.id, Some(&stored(&certificate))).await?;
-        tx.journal(
-            ctx.clock.now(),
-            "key-pinned",
-            Some(&client.code),
-            json!({ "fingerprint": fingerprint, "by": "operator" }),
-        )
-        .await?;
-        tx.commit().await
+        let stored = enrol::stored(&certificate);
+        let now = ctx.clock.now();
+        let asked = enrol::accept::pin(ctx, &mut tx, &client, &stored, None, Actor::Operator, now).await?;
+        if asked.is_some() {
+            tx.commit().await?;
+        }
+        Ok::<_, AppError>(asked)
     };
-    pinned.await.map_err(|error: StoreError| fail(&error))?;
+    let Some(asked) = pinned.await.map_err(|error| fail(&error))? else {
+        eprintln!("cadre: {}", StoreError::CertificateTaken);
+        return Err(FAILED);
+    };
     if json {
-        return print_json(&json!({ "code": client.code, "fingerprint": fingerprint }));
+        return print_json(&json!({ "code": client.code, "fingerprint": fingerprint, "asked": asked }));
     }
     println!("{} is pinned to {}", client.code, grouped(&fingerprint));
+    if asked {
+        eprintln!("cadre: the letter about the frame leaves with the next `cadre run`");
+    }
     Ok(())
 }
 
 /// A fingerprint in groups of four, for reading aloud.
-fn grouped(fingerprint: &str) -> String {
+pub(super) fn grouped(fingerprint: &str) -> String {
     fingerprint
         .as_bytes()
         .chunks(4)

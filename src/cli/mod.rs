@@ -1,14 +1,17 @@
 //! The command line, one file a command group.
 
+mod absent;
 mod args;
 mod check;
 mod client;
 mod explain;
 mod init;
 mod journal;
+mod letters;
 mod queue;
 mod run;
 mod status;
+mod therapist;
 mod thread;
 
 use std::io::IsTerminal;
@@ -58,16 +61,20 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
     let json = cli.json;
+    let named = cli.config.is_some() || Env::process().get("CADRE_CONFIG").is_some();
     let done = match cli.command {
         Command::Init(args) => return init::init(&args, json),
         Command::Check { round_trip } => return check::check(config, json, round_trip).await,
         Command::Status { watch } => return status::status(config, json, watch).await,
         Command::Run { once } => run::run(config, json, once).await,
         Command::Client(command) => client::client(config, json, command).await,
+        Command::Absent(args) => absent::absent(config, json, &args).await,
+        Command::Therapist(command) => therapist::therapist(config, json, command).await,
         Command::Thread { code } => thread::thread(config, json, &code).await,
         Command::Queue(command) => queue::queue(config, json, &command).await,
         Command::Digest { therapist, html, .. } => thread::digest(config, json, therapist.as_deref(), html).await,
         Command::Journal(command) => journal::journal(config, json, &command).await,
+        Command::Letters(command) => letters::letters(config, named, json, &command),
         Command::Explain { file } => explain::explain(config, json, &file).await,
     };
     match done {

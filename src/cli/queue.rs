@@ -106,16 +106,22 @@ async fn change(ctx: &Context, json: bool, typed: &str, change: Change) -> Done 
             Change::Cancel => tx.cancel(id, now).await?,
             Change::Retry => tx.retry(id, now).await?,
         };
-        let theirs = matches!(row.kind, Kind::Reply | Kind::Urgent | Kind::Now | Kind::Closed);
+        let theirs = row.kind.is_own_words()
+            || matches!(row.kind, Kind::Reply | Kind::Urgent | Kind::Now | Kind::Closed | Kind::Video);
         if let (true, Change::Cancel, true, Some(message)) = (changed, change, theirs, row.message) {
             tx.set_message_state(message, MessageState::Cancelled).await?;
             if let Some(message) = tx.message(message).await?
-                && let Some(turn) = message.turn
                 && let Some(client) = message.client
-                && tx.current_turn(client).await?.is_none()
             {
-                let due = tx.turn(turn).await?.and_then(|turn| turn.due_at);
-                tx.reopen_turn(turn, due).await?;
+                let treated = tx.client(client).await?.is_some_and(|client| client.state.in_treatment());
+                if let (true, Some(turn), None) = (treated, message.turn, tx.current_turn(client).await?) {
+                    let due = tx.turn(turn).await?.and_then(|turn| turn.due_at);
+                    tx.reopen_turn(turn, due).await?;
+                }
+                if message.kind.is_own_words() {
+                    // The state stays: the operator takes nothing back that a therapist has ordered.
+                    tx.change_care(client, |care| care.undo = None).await?;
+                }
             }
         }
         if changed {

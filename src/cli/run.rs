@@ -48,7 +48,7 @@ async fn daemon(ctx: Arc<crate::app::context::Context>, lock: crate::store::RunL
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| fail(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| fail(&error))?;
-    tracing::info!(therapists = ctx.therapists.len(), "running");
+    tracing::info!(therapists = ctx.therapists().len(), "running");
     notify::ready();
     let work = supervisor::run(Arc::clone(&ctx), &lock, stopped);
     let mut work = std::pin::pin!(work);

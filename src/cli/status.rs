@@ -41,6 +41,8 @@ struct State {
     open_turns: usize,
     overdue_turns: usize,
     waiting_replies: usize,
+    /// Alerts that no therapist has answered.
+    open_alerts: usize,
     next_slot: Option<DateTime<Utc>>,
     held: usize,
     requests: usize,
@@ -141,6 +143,7 @@ async fn read(config: &Config, store: &Store, now: DateTime<Utc>) -> Result<Stat
         open_turns: tx.open_turns().await?.len(),
         overdue_turns: tx.overdue_turns(now).await?.len(),
         waiting_replies: tx.all_waiting().await?.len(),
+        open_alerts: tx.open_alerts().await?.len(),
         next_slot: tx.next_slot().await?,
         held: tx.held().await?.len(),
         requests: tx.requests(now - TimeDelta::days(7)).await?.len(),
@@ -200,6 +203,10 @@ fn todo(state: &State) -> Vec<String> {
     if !state.running {
         todo.push("`cadre run` is not running: start it (or wait for cron's `run --once`)".to_owned());
     }
+    if state.open_alerts > 0 {
+        let n = state.open_alerts;
+        todo.push(format!("{n} alert(s) unanswered: see that the therapist knows (`cadre journal show`)"));
+    }
     for (part, health) in state.health.iter().filter(|(_, health)| health.state != "ok") {
         let detail = health.detail.clone().unwrap_or_else(|| health.state.clone());
         todo.push(format!("{}: {detail}", part.to_uppercase()));
@@ -251,6 +258,7 @@ fn screen(state: &State, zone: Tz) -> String {
     );
     let slot = state.next_slot.map_or(String::new(), |at| format!("; next leaves {}", when(at)));
     row("replies", format!("{} waiting{slot}", state.waiting_replies));
+    row("alerts", format!("{} unanswered", state.open_alerts));
     row("held", format!("{} for the therapist to decide; {} request(s) in 7 days", state.held, state.requests));
     row("queue", format!("{} unfinished, {} failed in 3 days", state.queue_unfinished, state.failed_3_days));
     row("originals", format!("{} still to be removed from the mailbox", state.originals_pending));

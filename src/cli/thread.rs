@@ -88,6 +88,7 @@ fn described(message: &Message) -> serde_json::Value {
         "slot": message.slot.map(utc),
         "bytes": message.bytes,
         "number": message.held_no.map(|n| format!("H{n}")),
+        "scan": message.scan,
     })
 }
 
@@ -103,6 +104,7 @@ fn outgoing(row: &Outbox) -> serde_json::Value {
         "slot": null,
         "bytes": row.size.unwrap_or(0),
         "number": null,
+        "scan": null,
     })
 }
 
@@ -111,16 +113,16 @@ pub async fn digest(config: &Path, json: bool, therapist: Option<&str>, html: bo
     let ctx: Context = open(config).await?;
     let found = match therapist {
         Some(id) => ctx.therapist(&TherapistId(id.to_owned())),
-        None => ctx.therapists.first(),
+        None => ctx.therapists().first().cloned(),
     };
     let Some(therapist) = found else {
-        let known: Vec<&str> = ctx.therapists.iter().map(|therapist| therapist.id().0.as_str()).collect();
+        let known: Vec<String> = ctx.therapists().iter().map(|therapist| therapist.id().0.clone()).collect();
         eprintln!("cadre: --therapist: there is no such therapist; the configuration has {}", known.join(", "));
         return Err(USAGE);
     };
     let sheet = async {
         let mut tx = ctx.store.read().await?;
-        digests::sheet(&ctx, &mut tx, therapist, ctx.clock.now()).await
+        digests::sheet(&ctx, &mut tx, &therapist, ctx.clock.now()).await
     };
     // No command prints a name: labels are the therapist's own words and stay out.
     let mut sheet = sheet.await.map_err(|error: AppError| fail(&error))?;

@@ -34,8 +34,21 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         let cause = format!("the folder {} is missing", path.display());
         add(Some(config.finding(Severity::Error, "[letters] folder", &cause, "make it, or remove the line")));
     }
+    if let Some(path) = &config.lexicon_folder
+        && !path.is_dir()
+    {
+        let cause = format!("the folder {} is missing", path.display());
+        add(Some(config.finding(Severity::Error, "[crisis] lexicon", &cause, "make it, or remove the line")));
+    }
     for therapist in &config.therapists {
         let key = format!("[[therapist]] {}.certificate", therapist.id);
+        if !therapist.certificate.exists() && parent(config, &key, &therapist.certificate).is_none() {
+            // The first day: nothing reaches the therapist until it is there.
+            let cause = format!("the file {} is missing", therapist.certificate.display());
+            let remedy = format!("put it there, or ask for it by mail: `cadre therapist welcome {}`", therapist.id);
+            add(Some(config.finding(Severity::Warning, &key, &cause, &remedy)));
+            continue;
+        }
         add(readable(config, &key, &therapist.certificate));
     }
     found

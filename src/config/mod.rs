@@ -130,6 +130,10 @@ pub struct Cadre {
     pub fallback: Texts,
     /// Who is told, with telephone, when the therapist can't act; may be empty.
     pub colleague: Texts,
+    /// Who runs the server, for the letter about the frame; may be empty.
+    pub server: Texts,
+    /// How long records stay, likewise.
+    pub records: Texts,
 }
 
 /// One of the frame's four mandatory elements that is missing for a therapist.
@@ -287,6 +291,8 @@ pub struct Therapist {
     pub language: Language,
     pub release: cron::Schedule,
     pub cutoff: NaiveTime,
+    /// Who stands in where an absence names nobody.
+    pub locum: Option<TherapistId>,
     pub cadre: Cadre,
 }
 
@@ -315,6 +321,8 @@ pub struct Config {
     pub intake: Intake,
     /// Folder of the operator's own letter texts.
     pub letters_folder: Option<PathBuf>,
+    /// Folder of the operator's own crisis lexicon.
+    pub lexicon_folder: Option<PathBuf>,
     /// Never empty.
     pub therapists: Vec<Therapist>,
     pub absences: Vec<Absence>,
@@ -418,6 +426,8 @@ impl Cadre {
             price: pick(self.price, &other.price),
             fallback: pick(self.fallback, &other.fallback),
             colleague: pick(self.colleague, &other.colleague),
+            server: pick(self.server, &other.server),
+            records: pick(self.records, &other.records),
         }
     }
 }

@@ -84,6 +84,8 @@ fn whole(r: &mut Reader<'_>) -> Option<Config> {
     let digest = digest(r);
     let letters = r.part("letters");
     let letters_folder = r.path(&letters, "folder");
+    let crisis = r.part("crisis");
+    let lexicon_folder = r.path(&crisis, "lexicon");
     let therapists = therapists(r, practice.as_ref(), rhythm.as_ref());
     // Ids are known even where another key of the therapist is at fault.
     let ids: Vec<TherapistId> = therapists.iter().filter_map(|(id, _)| id.clone()).collect();
@@ -102,6 +104,7 @@ fn whole(r: &mut Reader<'_>) -> Option<Config> {
         digest: digest?,
         intake: intake?,
         letters_folder,
+        lexicon_folder,
         therapists: therapists.into_iter().map(|(_, therapist)| therapist).collect::<Option<Vec<_>>>()?,
         absences: absences?,
         lines: std::collections::BTreeMap::new(),
@@ -153,6 +156,8 @@ fn cadre(r: &mut Reader<'_>, part: &Part<'_>) -> Cadre {
         price: r.texts(part, "price").unwrap_or_default(),
         fallback: r.texts(part, "fallback").unwrap_or_default(),
         colleague: r.texts(part, "colleague").unwrap_or_default(),
+        server: r.texts(part, "server").unwrap_or_default(),
+        records: r.texts(part, "records").unwrap_or_default(),
     }
 }
 
@@ -401,6 +406,7 @@ fn therapists(
         own_texts.push((part.who().to_owned(), own));
         read.push((id, therapist));
     }
+    check_locums(r, &parts, &read);
     check_frame(r, &own_texts);
     let practice_part = r.part("practice.cadre");
     if !r.is_set(&practice_part, "colleague") && !without_colleague.is_empty() {
@@ -409,6 +415,20 @@ fn therapists(
         r.warn(&practice_part, "colleague", cause, remedy);
     }
     read
+}
+
+/// Who stands in is another therapist of the practice.
+fn check_locums(r: &mut Reader<'_>, parts: &[Part<'_>], read: &[(Option<TherapistId>, Option<Therapist>)]) {
+    let ids: Vec<TherapistId> = read.iter().filter_map(|(id, _)| id.clone()).collect();
+    for (part, (id, therapist)) in parts.iter().zip(read) {
+        let Some(locum) = therapist.as_ref().and_then(|therapist| therapist.locum.as_ref()) else { continue };
+        if Some(locum) == id.as_ref() {
+            r.error(part, "locum", "nobody stands in for themselves", "name another therapist, or remove the line");
+        } else if !ids.contains(locum) {
+            let remedy = "write the id of another [[therapist]], or remove the line";
+            r.error(part, "locum", "there is no such therapist", remedy);
+        }
+    }
 }
 
 fn therapist<'a>(
@@ -430,6 +450,7 @@ fn therapist<'a>(
     let language = language.or(practice.map(|practice| practice.language));
     let release = r.parsed(part, "release", parse::cron).or_else(|| rhythm.map(|rhythm| rhythm.release.clone()));
     let cutoff = r.parsed(part, "cutoff", parse::hour).or(rhythm.map(|rhythm| rhythm.cutoff));
+    let locum = r.parsed(part, "locum", parse::id);
     let cadre_part = r.sub_part(part, "therapist.cadre");
     let own = cadre(r, &cadre_part);
     let resolved = practice.map(|practice| own.clone().or(&practice.cadre));
@@ -447,6 +468,7 @@ fn therapist<'a>(
             language: language?,
             release: release?,
             cutoff: cutoff?,
+            locum,
             cadre: resolved?,
         })
     };

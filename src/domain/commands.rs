@@ -5,13 +5,16 @@
 
 use std::fmt;
 
-use chrono::Weekday;
+use chrono::{NaiveDate, NaiveDateTime, Weekday};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::model::ClientCode;
+use crate::model::{Address, Channel, ClientCode, Language, Mode, TherapistId};
 
 /// Most words that `/now` may have.
 pub const NOW_WORDS: usize = 100;
+
+/// Fewest words of a letter that declines, suspends, ends or discharges.
+pub const OWN_WORDS: usize = 20;
 
 /// Words of the therapist's. `Debug` shows their length only.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -77,6 +80,64 @@ pub enum Command {
     Rhythm(Vec<Weekday>),
     Digest,
     Help,
+    Accept,
+    /// Ends the assessment; the text is the letter, as with the three below.
+    Decline,
+    Pause,
+    Resume,
+    Suspend,
+    End,
+    Discharge {
+        silent: bool,
+    },
+    /// Nothing leaves to this person.
+    Mute {
+        on: bool,
+    },
+    Discreet {
+        on: bool,
+    },
+    /// `/safety quiet`, `/safety normal`.
+    SafetyQuiet {
+        on: bool,
+    },
+    CheckIn,
+    /// Alone: sends the card to the therapist; with a text: that is the card now; `ask`: asks the client for it.
+    Card {
+        ask: bool,
+    },
+    /// A meeting by video, in the therapist's own time.
+    Video {
+        at: NaiveDateTime,
+        url: Option<Words>,
+    },
+    /// The code words, folded, in order.
+    KeyAccept(Vec<String>),
+    Rekey,
+    Channel(Channel),
+    /// To the therapist of this id.
+    Transfer(TherapistId),
+    /// The mode of the correspondence.
+    Mode(Mode),
+    Invite {
+        whom: Invitee,
+        language: Option<Language>,
+        known: bool,
+    },
+    Absent {
+        from: NaiveDate,
+        until: NaiveDate,
+        locum: Option<TherapistId>,
+    },
+    Back,
+}
+
+/// Whom `/invite` speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Invitee {
+    Address(Address),
+    /// A request's number, `N-3F`.
+    Request(String),
 }
 
 impl Command {
@@ -99,75 +160,58 @@ impl Command {
             Self::Rhythm(_) => Word::Rhythm,
             Self::Digest => Word::Digest,
             Self::Help => Word::Help,
-        }
-    }
-}
-
-/// Which command, without its argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Word {
-    To,
-    Cancel,
-    Urgent,
-    Now,
-    Release,
-    Discard,
-    Close,
-    Label,
-    Note,
-    Rhythm,
-    Digest,
-    Help,
-}
-
-/// Every name, folded (lower case, no accents), the English one first. A later command is one more row here, one
-/// member of [`Word`] and [`Command`], and one arm of `argument`.
-const TABLE: &[(Word, &[&str])] = &[
-    (Word::To, &["to", "a", "pour"]),
-    (Word::Cancel, &["cancel", "annuler", "annule"]),
-    (Word::Urgent, &["urgent"]),
-    (Word::Now, &["now", "maintenant"]),
-    (Word::Release, &["release", "liberer", "libere", "transmettre"]),
-    (Word::Discard, &["discard", "ecarter", "ecarte"]),
-    (Word::Close, &["close", "fermer", "ferme", "clore"]),
-    (Word::Label, &["label", "etiquette"]),
-    (Word::Note, &["note"]),
-    (Word::Rhythm, &["rhythm", "rythme"]),
-    (Word::Digest, &["digest", "journee"]),
-    (Word::Help, &["help", "aide"]),
-];
-
-impl Word {
-    const fn english(self) -> &'static str {
-        match self {
-            Self::To => "/to",
-            Self::Cancel => "/cancel",
-            Self::Urgent => "/urgent",
-            Self::Now => "/now",
-            Self::Release => "/release",
-            Self::Discard => "/discard",
-            Self::Close => "/close",
-            Self::Label => "/label",
-            Self::Note => "/note",
-            Self::Rhythm => "/rhythm",
-            Self::Digest => "/digest",
-            Self::Help => "/help",
+            Self::Accept => Word::Accept,
+            Self::Decline => Word::Decline,
+            Self::Pause => Word::Pause,
+            Self::Resume => Word::Resume,
+            Self::Suspend => Word::Suspend,
+            Self::End => Word::End,
+            Self::Discharge { .. } => Word::Discharge,
+            Self::Mute { .. } => Word::Mute,
+            Self::Discreet { .. } => Word::Discreet,
+            Self::SafetyQuiet { .. } => Word::Safety,
+            Self::CheckIn => Word::CheckIn,
+            Self::Card { .. } => Word::Card,
+            Self::Video { .. } => Word::Video,
+            Self::KeyAccept(_) => Word::Key,
+            Self::Rekey => Word::Rekey,
+            Self::Channel(_) => Word::Channel,
+            Self::Transfer(_) => Word::Transfer,
+            Self::Mode(_) => Word::Mode,
+            Self::Invite { .. } => Word::Invite,
+            Self::Absent { .. } => Word::Absent,
+            Self::Back => Word::Back,
         }
     }
 
-    /// What becomes of the reply: at most one of these in a mail.
-    const fn decides_the_reply(self) -> bool {
-        matches!(self, Self::Cancel | Self::Urgent | Self::Now | Self::Close)
+    /// Whether the mail's text belongs to this command, and is no reply.
+    pub const fn takes_text(&self) -> bool {
+        matches!(
+            self,
+            Self::Urgent
+                | Self::Now
+                | Self::Decline
+                | Self::Suspend
+                | Self::End
+                | Self::Discharge { silent: false }
+                | Self::Card { ask: false }
+                | Self::Video { .. }
+        )
     }
 
-    /// Sent in a mail of its own.
-    const fn stands_alone(self) -> bool {
-        matches!(self, Self::Digest | Self::Help)
+    /// Whether it says what becomes of the treatment.
+    pub const fn decides_the_state(&self) -> bool {
+        self.word().decides_the_state()
+    }
+
+    /// Whether the text is a letter that ends or interrupts, and has to be one.
+    const fn needs_own_words(&self) -> bool {
+        matches!(self, Self::Decline | Self::Suspend | Self::End | Self::Discharge { silent: false })
     }
 
     /// A text below would be lost or sent by mistake.
-    const fn refuses_text(self) -> bool {
-        matches!(self, Self::Cancel | Self::Discard | Self::Close | Self::Digest | Self::Help)
+    const fn refuses_text(&self) -> bool {
+        matches!(self, Self::Discharge { silent: true } | Self::Card { ask: true }) || self.word().refuses_text()
     }
 }
 
@@ -183,12 +227,16 @@ pub enum CommandError {
     MissingArgument { command: &'static str },
     #[error("what stands on the line of {command} is not what it takes; /help shows what")]
     BadArgument { command: &'static str },
+    #[error("what stands behind /invite is no address; write it alone, without a name or quotation marks")]
+    NotAnAddress,
     #[error("{command} takes no text below it; send the text in a mail of its own")]
     TextNotAllowed { command: &'static str },
     #[error("{command} needs a text below it")]
     TextRequired { command: &'static str },
     #[error("the practical word has {words} words; /now takes at most {NOW_WORDS}")]
     NowTooLong { words: usize },
+    #[error("the letter of {command} has {words} words of yours; it needs at least {OWN_WORDS}")]
+    TooFewWords { command: &'static str, words: usize },
 }
 
 /// A mail's commands and its letter.
@@ -315,8 +363,35 @@ fn typed(word: Word, argument: &str) -> Result<Command, CommandError> {
         Word::Rhythm => days(given()?.as_str()).map(Command::Rhythm).ok_or(bad),
         Word::Digest => alone(Command::Digest),
         Word::Help => alone(Command::Help),
+        Word::Accept => alone(Command::Accept),
+        Word::Decline => alone(Command::Decline),
+        Word::Pause => alone(Command::Pause),
+        Word::Resume => alone(Command::Resume),
+        Word::Suspend => alone(Command::Suspend),
+        Word::End => alone(Command::End),
+        Word::Discharge => Ok(Command::Discharge { silent: silent_or_nothing(argument).ok_or(bad)? }),
+        Word::Mute => switch(argument).map(|on| Command::Mute { on }).ok_or(bad),
+        Word::Discreet => switch(argument).map(|on| Command::Discreet { on }).ok_or(bad),
+        Word::Safety => safety(given()?.as_str()).map(|on| Command::SafetyQuiet { on }).ok_or(bad),
+        Word::CheckIn => alone(Command::CheckIn),
+        Word::Card => card(argument).map(|ask| Command::Card { ask }).ok_or(bad),
+        Word::Video => video(given()?.as_str()).ok_or(bad),
+        Word::Key => key(given()?.as_str()).ok_or(bad),
+        Word::Rekey => alone(Command::Rekey),
+        Word::Channel => fold(given()?.as_str()).parse().map(Command::Channel).map_err(|_| bad),
+        Word::Transfer => given().map(|id| Command::Transfer(TherapistId(id.into_string()))),
+        Word::Mode => mode(given()?.as_str()).map(Command::Mode).ok_or(bad),
+        Word::Invite => invite(given()?.as_str()),
+        Word::Absent => absent(given()?.as_str()).ok_or(bad),
+        Word::Back => alone(Command::Back),
     }
 }
+
+mod arguments;
+mod words;
+
+use arguments::{absent, card, invite, key, mode, safety, silent_or_nothing, switch, video};
+use words::{TABLE, Word};
 
 /// Nothing, `H3` or `N-3F`; None for anything else.
 fn target(argument: &str) -> Option<Option<Target>> {
@@ -381,7 +456,10 @@ fn agree(commands: &[Command], words: usize) -> Result<(), CommandError> {
     for command in commands {
         let name = command.name();
         match command.word() {
-            word if word.refuses_text() && words > 0 => return Err(CommandError::TextNotAllowed { command: name }),
+            _ if command.refuses_text() && words > 0 => return Err(CommandError::TextNotAllowed { command: name }),
+            _ if command.needs_own_words() && words < OWN_WORDS => {
+                return Err(CommandError::TooFewWords { command: name, words });
+            }
             Word::Now if words == 0 => return Err(CommandError::TextRequired { command: name }),
             Word::Now if words > NOW_WORDS => return Err(CommandError::NowTooLong { words }),
             _ => {}
@@ -395,13 +473,26 @@ fn contradict(a: &Command, b: &Command) -> bool {
     let (x, y) = (a.word(), b.word());
     let same_once = x == y && !matches!(x, Word::Note | Word::Release | Word::Discard);
     let reply = x.decides_the_reply() && y.decides_the_reply();
+    let state = x.decides_the_state() && y.decides_the_state();
+    // One text can't be two letters, nor a letter and nothing.
+    let text = a.takes_text() && b.takes_text();
+    let reply_and_state = (x.decides_the_reply() && b.takes_text()) || (y.decides_the_reply() && a.takes_text());
     let alone = x.stands_alone() || y.stands_alone();
-    let needs_and_refuses_text = |p: Word, q: Word| matches!(p, Word::Now) && q.refuses_text();
+    let needs_and_refuses_text =
+        |p: &Command, q: &Command| (matches!(p, Command::Now) || p.needs_own_words()) && q.refuses_text();
     let fate = match (a, b) {
         (Command::Release(p), Command::Discard(q)) | (Command::Discard(p), Command::Release(q)) => p == q,
         _ => false,
     };
-    same_once || reply || alone || fate || needs_and_refuses_text(x, y) || needs_and_refuses_text(y, x)
+    same_once
+        || reply
+        || state
+        || text
+        || reply_and_state
+        || alone
+        || fate
+        || needs_and_refuses_text(a, b)
+        || needs_and_refuses_text(b, a)
 }
 
 #[cfg(test)]

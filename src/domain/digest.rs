@@ -6,14 +6,14 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::model::{ClientCode, ClientState, Kind, Mark, TurnState, Verdict};
+use crate::model::{ClientCode, ClientState, CrisisClass, Kind, Mark, TurnState, Verdict};
 
 /// Days without a letter after which a client stands under "silent".
 pub const SILENT_DAYS: u32 = 7;
 /// Requests shown; the rest is counted.
 pub const REQUESTS_SHOWN: usize = 10;
 
-/// What the scan for crisis words found. A later issue fills it; until then it is None and nothing is printed.
+/// What the scan for crisis words found in the letters of the open turn or of the last day. None: nothing was scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scan {
@@ -45,6 +45,27 @@ pub struct ClientLine {
     pub days_silent: Option<u32>,
     /// The slot and its grace passed without a reply, and still none was accepted.
     pub overdue: bool,
+    /// Silent for so long that `/checkin` is proposed.
+    pub propose_checkin: bool,
+    /// The turns of the assessment are over: `/accept` or `/decline` is asked for.
+    pub ask_assessment: bool,
+    /// The version of the frame that was asked about and isn't agreed to yet.
+    pub consent_pending: Option<u32>,
+    /// A key came that nobody has compared: `/key accept` is asked for.
+    pub key_waiting: bool,
+}
+
+/// Crisis words that no verified mail of the therapist's has followed yet.
+#[derive(Clone, Serialize)]
+pub struct AlertLine {
+    /// None: a stranger's request.
+    pub code: Option<ClientCode>,
+    /// `H3` or `N-3F`, where the letter is held or a request.
+    pub number: Option<String>,
+    pub label: Option<String>,
+    pub class: CrisisClass,
+    /// When it was first told.
+    pub first: DateTime<Utc>,
 }
 
 /// A held letter.
@@ -70,11 +91,12 @@ pub struct RequestLine {
     pub verdict: Verdict,
 }
 
-/// A reply that waits.
+/// A reply that waits, or a letter of the therapist's own words about the treatment.
 #[derive(Clone, Serialize)]
 pub struct WaitingLine {
     pub code: ClientCode,
     pub label: Option<String>,
+    pub kind: Kind,
     /// None: held, by the operator or by `rhythm.second = "hold"`.
     pub slot: Option<DateTime<Utc>>,
     /// `H4`, where it is held and can be released.
@@ -113,10 +135,13 @@ pub struct FailureLine {
 }
 
 /// The coming or running absence, both days included.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Absence {
     pub from: NaiveDate,
-    pub to: NaiveDate,
+    /// None: not known yet.
+    pub to: Option<NaiveDate>,
+    /// Name of who stands in for the clients who agreed.
+    pub locum: Option<String>,
 }
 
 /// Count and head of the journal, for `journal verify --expect COUNT:HEAD`.
@@ -134,14 +159,14 @@ pub struct Facts {
     pub zone: Tz,
     /// The next slot of the practice's rhythm after `at`; None: there is none within a year.
     pub next_slot: Option<DateTime<Utc>>,
+    /// Alerts without an answer, in any order.
+    pub alerts: Vec<AlertLine>,
     /// Every client of this therapist that is not archived, erased or declined, in any order.
     pub clients: Vec<ClientLine>,
     pub held: Vec<HeldLine>,
     /// Held beyond the ceiling of the day, counted only, originals in `Cadre/Attention`.
     pub held_beyond: u32,
     pub requests: Vec<RequestLine>,
-    /// Requests that were counted only.
-    pub requests_beyond: u32,
     pub waiting: Vec<WaitingLine>,
     pub keys: Vec<KeyLine>,
     pub failures: Vec<FailureLine>,
@@ -160,6 +185,10 @@ pub enum Section {
     Due,
     /// Open, due at a later slot.
     Later,
+    /// Nothing is owed, but the assessment wants a word.
+    Assessment,
+    /// A key waits to be compared.
+    Key,
     Silent,
     ConsentPending,
     /// Nothing to do.
@@ -183,6 +212,8 @@ pub struct Digest {
     pub to_answer: u32,
     pub to_decide: u32,
     pub nothing: u32,
+    /// Before everything else.
+    pub alerts: Vec<AlertLine>,
     /// Our own mail to the therapist that failed for good: heads the sheet.
     pub forward_failures: Vec<FailureLine>,
     /// Before held and requests: crisis, overdue, not analysed, due, later.
@@ -190,13 +221,16 @@ pub struct Digest {
     pub held: Vec<HeldLine>,
     pub held_beyond: u32,
     pub requests: Vec<RequestLine>,
+    /// Requests that are counted only.
     pub requests_beyond: u32,
-    /// After them: silent, consent pending, quiet.
+    /// After them: assessment, key, silent, consent pending, quiet.
     pub after: Vec<ClientSection>,
     pub waiting: Vec<WaitingLine>,
     pub keys: Vec<KeyLine>,
     pub failures: Vec<FailureLine>,
     pub absence: Option<Absence>,
+    /// A client's line asks for a command.
+    pub asks: bool,
     pub journal: JournalHead,
 }
 
@@ -206,6 +240,7 @@ impl Digest {
         for section in self.before.iter_mut().chain(&mut self.after) {
             section.lines.iter_mut().for_each(|line| line.label = None);
         }
+        self.alerts.iter_mut().for_each(|line| line.label = None);
         self.held.iter_mut().for_each(|line| line.label = None);
         self.waiting.iter_mut().for_each(|line| line.label = None);
         self.keys.iter_mut().for_each(|line| line.label = None);
@@ -222,8 +257,17 @@ pub fn arrange(facts: Facts) -> Digest {
     clients.sort_by_cached_key(|(section, c)| (*section, order(c, *section)));
     let of = |wanted: &dyn Fn(Section) -> bool| clients.iter().filter(|(s, _)| wanted(*s)).count();
     let to_answer = count(of(&|s| s <= Section::Due));
-    let undecided = of(&|s| s == Section::ConsentPending);
-    let nothing = count(of(&|s| matches!(s, Section::Later | Section::Silent | Section::Quiet)));
+    // Each client is counted once: who is answered today needs no second number.
+    let rests = |c: &&(Section, ClientLine)| c.0 > Section::Due;
+    let commands = |c: &ClientLine| c.ask_assessment || c.propose_checkin || c.key_waiting;
+    let asks = |c: &ClientLine| c.state == ClientState::ConsentPending || commands(c);
+    let undecided = clients.iter().filter(rests).filter(|(_, c)| asks(c)).count();
+    let nothing = count(clients.iter().filter(rests).count() - undecided);
+
+    let asked = clients.iter().any(|(_, c)| commands(c));
+
+    let mut alerts = facts.alerts;
+    alerts.sort_by(|a, b| (a.first, &a.code, &a.number).cmp(&(b.first, &b.code, &b.number)));
 
     let mut held = facts.held;
     held.sort_by(|a, b| (a.arrived, &a.number).cmp(&(b.arrived, &b.number)));
@@ -231,9 +275,7 @@ pub fn arrange(facts: Facts) -> Digest {
     requests.sort_by(|a, b| (a.arrived, &a.number).cmp(&(b.arrived, &b.number)));
     let beyond = requests.len().saturating_sub(REQUESTS_SHOWN);
     let held_replies = facts.waiting.iter().filter(|w| w.slot.is_none() && w.number.is_some()).count();
-    let to_decide = count(held.len() + requests.len() + held_replies + undecided)
-        .saturating_add(facts.requests_beyond)
-        .saturating_add(facts.held_beyond);
+    let to_decide = count(held.len() + requests.len() + held_replies + undecided).saturating_add(facts.held_beyond);
     requests.truncate(REQUESTS_SHOWN);
 
     let mut waiting = facts.waiting;
@@ -252,17 +294,19 @@ pub fn arrange(facts: Facts) -> Digest {
         to_answer,
         to_decide,
         nothing,
+        alerts,
         forward_failures,
         before,
         held,
         held_beyond: facts.held_beyond,
         requests,
-        requests_beyond: facts.requests_beyond.saturating_add(count(beyond)),
+        requests_beyond: count(beyond),
         after,
         waiting,
         keys,
         failures,
         absence: facts.absence,
+        asks: asked,
         journal: facts.journal,
     }
 }
@@ -286,8 +330,11 @@ fn section(client: &ClientLine, slot: Option<DateTime<Utc>>, zone: Tz) -> Sectio
         return if now { Section::Due } else { Section::Later };
     }
     match client.state {
+        _ if client.key_waiting => Section::Key,
         ClientState::ConsentPending => Section::ConsentPending,
+        _ if client.ask_assessment => Section::Assessment,
         state if state.in_treatment() && client.days_silent.is_some_and(|d| d >= SILENT_DAYS) => Section::Silent,
+        _ if client.consent_pending.is_some() => Section::ConsentPending,
         _ => Section::Quiet,
     }
 }
@@ -319,7 +366,7 @@ fn sections(clients: Vec<(Section, ClientLine)>) -> (Vec<ClientSection>, Vec<Cli
             _ => all.push(ClientSection { section, lines: vec![client] }),
         }
     }
-    all.into_iter().partition(|s| s.section < Section::Silent)
+    all.into_iter().partition(|s| s.section < Section::Assessment)
 }
 
 #[cfg(test)]

@@ -133,6 +133,13 @@ impl Schedule {
         }
     }
 
+    /// The same rhythm with other absences: pairs of first and last day, both included. A last day of
+    /// [`NaiveDate::MAX`] is one that isn't known yet: no slot comes after the first.
+    #[must_use]
+    pub fn with_absences(&self, absences: Vec<(NaiveDate, NaiveDate)>) -> Self {
+        Self { absences, ..self.clone() }
+    }
+
     /// The zone in which days are counted.
     pub fn tz(&self) -> Tz {
         self.tz
@@ -260,6 +267,9 @@ impl Schedule {
     fn next_naive(&self, mut cursor: NaiveDateTime) -> Option<NaiveDateTime> {
         loop {
             let naive = self.cron.after(&cursor.and_utc()).next()?.naive_utc();
+            if self.is_endlessly_absent(naive.date()) {
+                return None;
+            }
             if self.works_on(naive.date()) {
                 return Some(naive);
             }
@@ -272,6 +282,11 @@ impl Schedule {
         self.weekdays.contains(chrono::Datelike::weekday(&day))
             && !self.is_absent(day)
             && !self.calendar.is_holiday(day)
+    }
+
+    /// Whether an absence without a known end has begun.
+    fn is_endlessly_absent(&self, day: NaiveDate) -> bool {
+        self.absences.iter().any(|&(from, to)| from <= day && to == NaiveDate::MAX)
     }
 
     fn slot(&self, naive: NaiveDateTime) -> Option<Slot> {

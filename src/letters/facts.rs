@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::model::{ClientCode, ClientState, Kind, Mark, Verdict};
 
+pub use super::care::*;
 use super::lines::Line;
+pub use super::outcome::*;
 
 /// First letter of a turn has arrived; sent sealed. For a discreet client `lines` is [`super::Lines::neutral`].
 #[derive(Clone, Serialize)]
@@ -25,7 +27,8 @@ pub struct Acknowledgement {
 pub struct AcknowledgementClear {
     pub neutral_name: String,
     pub arrived: DateTime<Utc>,
-    pub expected: DateTime<Utc>,
+    /// None: nobody knows yet.
+    pub expected: Option<DateTime<Utc>>,
 }
 
 /// How to sign, sealed to a client with a pinned certificate; once in 30 days.
@@ -123,6 +126,8 @@ pub struct Forward {
     pub released: bool,
     /// How many attachments were put aside.
     pub attachments_held: u32,
+    /// What the scan for crisis words found: `A`, `V`, `B`, `not-analysed`; None: nothing.
+    pub scan: Option<String>,
     /// Names this forward in a quoted banner.
     pub token: Option<String>,
 }
@@ -141,91 +146,6 @@ pub struct DueLine {
 pub struct Reminder {
     pub slot: DateTime<Utc>,
     pub due: Vec<DueLine>,
-}
-
-/// Why an accepted reply waits for a later slot than the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WaitReason {
-    /// Another reply already leaves at the earlier slot, and this one answers a later letter.
-    AnswersLaterLetter,
-    /// The other reply is being handed over at this moment and can't be replaced any more.
-    AlreadyLeaving,
-    /// A reply has already left on that day.
-    DayTaken,
-    /// The client's certificate can't be used; the client has been told.
-    CertificateUnusable,
-}
-
-/// One thing that is now true.
-#[derive(Clone, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Outcome {
-    /// A reply waits for its slot. `covers`: arrival of the letters it answers.
-    Accepted {
-        leaves: DateTime<Utc>,
-        covers: Vec<DateTime<Utc>>,
-    },
-    /// Came within the grace: it leaves at once.
-    LeavesNow,
-    /// Took the place of the reply that waited.
-    Replaced {
-        leaves: DateTime<Utc>,
-    },
-    /// Waits for a later slot.
-    Waits {
-        leaves: DateTime<Utc>,
-        why: WaitReason,
-    },
-    /// `rhythm.second = "hold"`: kept beside the first until `/release` or `/discard`.
-    HeldReply {
-        number: String,
-    },
-    /// The waiting reply is withdrawn; `due`: the reopened turn is due then.
-    Cancelled {
-        due: Option<DateTime<Utc>>,
-    },
-    /// There was nothing to withdraw.
-    NothingToCancel,
-    /// Sent outside the count.
-    Urgent,
-    /// The practical word was sent.
-    Now,
-    /// The turn is answered without a letter; `line`: what the client gets. `leaves` None: `/close silent`.
-    Closed {
-        leaves: Option<DateTime<Utc>>,
-        line: Option<String>,
-    },
-    Released {
-        number: String,
-    },
-    Discarded {
-        number: String,
-    },
-    /// The label now is.
-    Label {
-        label: String,
-    },
-    Note,
-    /// The client's days now are, in order, 0 = Monday; empty: those of the practice.
-    Rhythm {
-        days: Vec<u8>,
-        next: Option<DateTime<Utc>>,
-    },
-    /// The digest was asked for and follows.
-    Digest,
-}
-
-/// Answer to the therapist's mail: what is now true.
-#[derive(Clone, Serialize)]
-pub struct Receipt {
-    pub code: Option<ClientCode>,
-    pub label: Option<String>,
-    pub outcomes: Vec<Outcome>,
-    /// First line of the reply as it will leave.
-    pub first_line: Option<String>,
-    /// The therapist's mail was signed but not encrypted.
-    pub travelled_in_clear: bool,
 }
 
 /// Why a therapist's mail was not obeyed.
@@ -315,6 +235,49 @@ pub enum RefusalReason {
     },
     /// No slot is left on the days asked for.
     RhythmNeverFires,
+    /// The letter of this command needs the therapist's own words.
+    TooFewWords {
+        command: String,
+        words: u32,
+        needed: u32,
+    },
+    /// The command can't be given in this state.
+    NotInState {
+        command: String,
+        state: ClientState,
+    },
+    /// The code words are not those of the key that was offered.
+    WrongWords,
+    /// No key waits to be confirmed.
+    NoOffer,
+    /// The address is registered already; the code where it is the therapist's own client.
+    AlreadyRegistered {
+        code: Option<ClientCode>,
+    },
+    /// One of the four elements of the frame is empty: `channel`, `price`, `fallback`, `title`, `register`, `country`.
+    FrameIncomplete {
+        missing: Vec<String>,
+    },
+    /// `/checkin` while a reply is owed.
+    ReplyOwed,
+    /// Nothing leaves to this person; `/mute off` changes that.
+    Muted,
+    /// The channel isn't available.
+    ChannelUnavailable,
+    /// No such therapist in the practice, or it is oneself.
+    UnknownTherapist,
+    /// An absence that lies in the past, or overlaps another one.
+    AbsenceDates,
+    /// `/back` without an absence.
+    NotAbsent,
+    /// A reply in an absence without a known end: `/back` ends it, `/urgent` sends at once.
+    AbsentWithoutEnd,
+    /// Who stands in answers, and decides nothing else.
+    NotForLocum {
+        command: String,
+    },
+    /// The address has words that no mail program would take.
+    NotAnAddress,
 }
 
 /// Why an attachment of the therapist's may not pass.
@@ -360,20 +323,6 @@ pub struct HeldNotice {
     pub releasable: bool,
 }
 
-/// Whose key is meant in a letter to staff.
-#[derive(Clone, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum KeyOwner {
-    /// The reader's own.
-    Therapist,
-    Practice,
-    Archive,
-    Client {
-        code: ClientCode,
-        label: Option<String>,
-    },
-}
-
 /// 30, 14 and 1 days before, and once after.
 #[derive(Clone, Serialize)]
 pub struct StaffKeyExpiry {
@@ -391,8 +340,6 @@ pub enum FailureCause {
     Refused,
     /// No server took it in all the tries.
     GaveUp,
-    /// A notice of failure came back (RFC 3464).
-    Bounced,
     /// The client's certificate can't be used: the letter waits, the day is not used.
     CertificateUnusable,
 }
@@ -446,6 +393,11 @@ pub enum HealthProblem {
     },
     TherapistCertificate,
     PracticeKey,
+    /// Or has expired, at 0 days. A client is named by the code alone.
+    KeyExpires {
+        owner: KeyOwner,
+        days: i64,
+    },
     /// Mail put in `Cadre/Attention`.
     Attention {
         count: u32,
@@ -458,9 +410,9 @@ pub enum HealthProblem {
     SecondMiss {
         code: ClientCode,
     },
-    /// Mail has waited for this many hours.
-    Backlog {
-        hours: u32,
+    /// An own letter in `[letters] folder` can't be used; the built-in one is.
+    OwnLetter {
+        name: String,
     },
 }
 

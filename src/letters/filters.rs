@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::model::Language;
 
-use super::dates;
+use super::{dates, places};
 
 /// Context name of the reader's zone; [`super::template::write`] sets it.
 const ZONE: &str = "reader_zone";
@@ -52,6 +52,7 @@ pub(super) fn environment(language: Language) -> Environment<'static> {
     environment.add_filter("numbers", numbers);
     environment.add_filter("fingerprint", |text: String| fingerprint(&text));
     environment.add_filter("size", move |bytes: u64| size(bytes, language));
+    environment.add_filter("country", move |code: String| places::country(&code, language));
     environment.add_filter("weekday_name", move |day: usize| dates::weekday(day, language));
     environment.add_filter("all_of", move |items: Vec<String>| all_of(&items, language));
     environment.add_filter("wrap", |text: String, width: usize, indent: usize| wrap(&text, width, indent));

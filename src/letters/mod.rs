@@ -3,16 +3,21 @@
 //! A letter is one file, `config/letters/LANGUAGE/NAME.txt`: a header in TOML (subject, mandatory facts), a line
 //! `---`, then the body for minijinja. The files are built in; an operator's folder may override any of them.
 
+mod care;
 pub mod dates;
 mod facts;
 mod filters;
 mod lines;
+mod outcome;
+mod own;
+mod places;
 mod samples;
 mod template;
 pub mod typography;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use chrono_tz::Tz;
 use minijinja::Environment;
@@ -22,7 +27,8 @@ use crate::model::Language;
 
 pub use facts::*;
 pub use lines::{Line, Lines, LinesError, VERIFY_AFTER_DAYS};
-pub use template::{Fault, Problem, check};
+pub use own::{FileFault, Folder};
+pub use template::{Fault, Part, Problem, check};
 
 /// Declares the letters: variant, file name.
 macro_rules! letters {
@@ -52,6 +58,11 @@ macro_rules! letters {
                 match self { $(Self::$variant => $name),+ }
             }
 
+            /// The letter whose file has this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == name)
+            }
+
             /// The built-in source.
             const fn source(self, language: Language) -> &'static str {
                 match (language, self) {
@@ -75,6 +86,48 @@ letters!(
     KeyExpiry = "key-expiry",
     Stranger = "stranger",
     ReplyFrame = "reply-frame",
+    Invitation = "invitation",
+    InvitationReminder = "invitation-reminder",
+    InvitationProblem = "invitation-problem",
+    InvitationDeclined = "invitation-declined",
+    KeyArrived = "key-arrived",
+    Frame = "frame",
+    ConsentRenewal = "consent-renewal",
+    ConsentRecorded = "consent-recorded",
+    ConsentUnclear = "consent-unclear",
+    InternetPolicy = "internet-policy",
+    CardRequest = "card-request",
+    TransferOffer = "transfer-offer",
+    Declined = "declined",
+    Suspended = "suspended",
+    Ending = "ending",
+    Farewell = "farewell",
+    CheckIn = "check-in",
+    Paused = "paused",
+    Resumed = "resumed",
+    Stopped = "stopped",
+    StateNotice = "state-notice",
+    AfterDischarge = "after-discharge",
+    Video = "video",
+    Guide = "guide",
+    Safety = "safety",
+    SafetyViolence = "safety-violence",
+    StrangerSafety = "stranger-safety",
+    AcknowledgementAbsence = "acknowledgement-absence",
+    AbsencePlanned = "absence-planned",
+    AbsenceStart = "absence-start",
+    AbsenceUnplanned = "absence-unplanned",
+    AbsenceReturn = "absence-return",
+    Locum = "locum",
+    Export = "export",
+    Erasure = "erasure",
+    Breach = "breach",
+    Alert = "alert",
+    Enrolment = "enrolment",
+    CardCopy = "card-copy",
+    LocumCover = "locum-cover",
+    TherapistWelcome = "therapist-welcome",
+    Specimens = "specimens",
     Forward = "forward",
     Reminder = "reminder",
     Receipt = "receipt",
@@ -98,6 +151,30 @@ impl Name {
         }
     }
 
+    /// Letters to therapists and to the operator.
+    pub const fn is_staff(self) -> bool {
+        matches!(
+            self,
+            Self::Alert
+                | Self::Enrolment
+                | Self::CardCopy
+                | Self::LocumCover
+                | Self::TherapistWelcome
+                | Self::Specimens
+                | Self::Forward
+                | Self::Reminder
+                | Self::Receipt
+                | Self::Refusal
+                | Self::Question
+                | Self::HeldNotice
+                | Self::StaffKeyExpiry
+                | Self::DeliveryFailure
+                | Self::Help
+                | Self::Digest
+                | Self::HealthAlarm
+        )
+    }
+
     /// Letters that may travel in clear and show no therapy.
     pub const fn is_clear(self) -> bool {
         matches!(
@@ -108,7 +185,17 @@ impl Name {
                 | Self::TooLarge
                 | Self::KeyExpiry
                 | Self::Stranger
+                | Self::Invitation
+                | Self::InvitationReminder
+                | Self::InvitationProblem
+                | Self::InvitationDeclined
+                | Self::TherapistWelcome
         )
+    }
+
+    /// Letters that may travel in clear although they name the lines (SPEC section 6).
+    pub const fn is_clear_for_safety(self) -> bool {
+        matches!(self, Self::Safety | Self::SafetyViolence | Self::StrangerSafety)
     }
 }
 
@@ -159,7 +246,12 @@ impl From<&minijinja::Error> for RenderFault {
 /// All letters, parsed once.
 pub struct Letters {
     environments: BTreeMap<Language, Environment<'static>>,
+    /// The built-in ones, where an operator's letter stands in for one: what is written when that fails.
+    built_in: BTreeMap<Language, Environment<'static>>,
+    own: BTreeSet<(Language, Name)>,
     problems: Vec<Problem>,
+    /// Own letters that passed the check and failed over real facts.
+    failed: Mutex<BTreeSet<String>>,
 }
 
 impl Letters {
@@ -169,28 +261,64 @@ impl Letters {
     /// # Errors
     /// [`LettersError::BuiltIn`] only.
     pub fn load(folder: Option<&Path>) -> Result<Self, LettersError> {
-        let mut environments = BTreeMap::new();
-        let mut problems = Vec::new();
-        for &language in Language::ALL {
-            let mut environment = filters::environment(language);
-            template::add_words(&mut environment, language).map_err(|fault| LettersError::BuiltIn {
-                name: "words",
-                language,
-                fault,
-            })?;
-            for &name in Name::ALL {
-                let fault = |fault| LettersError::BuiltIn { name: name.as_str(), language, fault };
-                template::add(&mut environment, name, language, name.source(language)).map_err(fault)?;
-                if let Some(html) = name.html(language) {
-                    template::add_html(&mut environment, name, language, html).map_err(fault)?;
-                }
-                if let Some(folder) = folder {
-                    override_from(folder, name, language, &mut environment, &mut problems);
+        let mut letters = Self {
+            environments: built_in()?,
+            built_in: BTreeMap::new(),
+            own: BTreeSet::new(),
+            problems: Vec::new(),
+            failed: Mutex::new(BTreeSet::new()),
+        };
+        if let Some(folder) = folder {
+            for &language in Language::ALL {
+                for &name in Name::ALL {
+                    letters.override_from(folder, name, language);
                 }
             }
-            environments.insert(language, environment);
         }
-        Ok(Self { environments, problems })
+        if !letters.own.is_empty() {
+            letters.built_in = built_in()?;
+        }
+        Ok(letters)
+    }
+
+    /// Tries the operator's version of one letter. A broken one leaves the built-in in place.
+    fn override_from(&mut self, folder: &Path, name: Name, language: Language) {
+        for part in Part::ALL {
+            if part == Part::Html && name.html(language).is_none() {
+                continue;
+            }
+            let Some(source) = own::read(folder, name, language, part) else { continue };
+            let found = source.and_then(|source| match own::judge(&source, name, language, part) {
+                found if !found.is_empty() => Err(found),
+                _ => self
+                    .put(name, language, part, &source)
+                    .map_err(|fault| vec![Problem { name, language, part, fault }]),
+            });
+            match found {
+                Ok(()) => drop(self.own.insert((language, name))),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+    }
+
+    fn put(&mut self, name: Name, language: Language, part: Part, source: &str) -> Result<(), Fault> {
+        let environment = self.environments.get_mut(&language).ok_or(Fault::Missing)?;
+        match part {
+            Part::Text => template::add(environment, name, language, source),
+            Part::Html => template::add_html(environment, name, language, source),
+        }
+    }
+
+    /// Languages in which the operator's own version of a letter is in use.
+    pub fn own(&self, name: Name) -> Vec<Language> {
+        self.own.iter().filter(|(_, known)| *known == name).map(|(language, _)| *language).collect()
+    }
+
+    /// The operator's letters for which the built-in one is used, such as `fr/farewell`.
+    pub fn unusable(&self) -> BTreeSet<String> {
+        let loaded = self.problems.iter().map(|problem| path(problem.name, problem.language));
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.chain(failed.iter().cloned()).collect()
     }
 
     /// What was wrong with the operator's own letters.
@@ -207,41 +335,92 @@ impl Letters {
         self.render_value(letter.name(), &serde_json::to_value(letter).unwrap_or_default(), reader)
     }
 
+    /// How many samples there are of a letter: one for each way it can go.
+    pub fn samples(name: Name) -> usize {
+        samples::of(name).len()
+    }
+
+    /// A letter over made-up facts, counted from 0. What stands in `own` takes the place of a made-up fact of the
+    /// same name, `violence_lines` that of the lines where violence is meant; None: there are fewer samples.
+    ///
+    /// # Errors
+    /// [`LettersError::Render`].
+    pub fn preview(
+        &self,
+        name: Name,
+        nth: usize,
+        own: &serde_json::Map<String, serde_json::Value>,
+        reader: Reader,
+    ) -> Result<Option<Rendered>, LettersError> {
+        let Some(mut facts) = samples::of(name).into_iter().nth(nth) else { return Ok(None) };
+        samples::personalise(&mut facts, own, name);
+        self.render_value(name, &facts, reader).map(Some)
+    }
+
+    /// An operator's letter that fails over these facts gives way to the built-in one.
     fn render_value(&self, name: Name, facts: &serde_json::Value, reader: Reader) -> Result<Rendered, LettersError> {
+        let language = reader.language;
+        let written = self.write_from(&self.environments, name, facts, reader);
+        if written.is_ok() || !self.own.contains(&(language, name)) {
+            return written;
+        }
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(path(name, language));
+        self.write_from(&self.built_in, name, facts, reader)
+    }
+
+    fn write_from(
+        &self,
+        environments: &BTreeMap<Language, Environment<'static>>,
+        name: Name,
+        facts: &serde_json::Value,
+        reader: Reader,
+    ) -> Result<Rendered, LettersError> {
         let language = reader.language;
         let broken = |e: minijinja::Error| LettersError::Render {
             name: name.as_str(),
             language,
             source: Box::new(RenderFault::from(&e)),
         };
-        let Some(environment) = self.environments.get(&language) else {
+        let Some(environment) = environments.get(&language) else {
             return Err(LettersError::BuiltIn { name: name.as_str(), language, fault: Fault::Missing });
         };
         template::write(environment, name, facts, reader).map_err(broken)
     }
 }
 
-/// Tries the operator's version of one letter. A broken one leaves the built-in in place.
-fn override_from(
-    folder: &Path,
-    name: Name,
-    language: Language,
-    environment: &mut Environment<'static>,
-    problems: &mut Vec<Problem>,
-) {
-    let path: PathBuf = folder.join(language.as_str()).join(format!("{}.txt", name.as_str()));
-    let source = match std::fs::read_to_string(&path) {
-        Ok(source) => source,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
-        Err(_) => return problems.push(Problem { name, language, fault: Fault::Unreadable }),
-    };
-    let found = check(&source, name, language);
-    if !found.is_empty() {
-        return problems.extend(found);
+/// The client's page, `config/guides/client-LANGUAGE.md`, with the typography of its language.
+pub fn guide(language: Language) -> &'static str {
+    static FR: LazyLock<String> =
+        LazyLock::new(|| typography::french(include_str!("../../config/guides/client-fr.md")));
+    static EN: LazyLock<String> =
+        LazyLock::new(|| typography::english(include_str!("../../config/guides/client-en.md")));
+    match language {
+        Language::Fr => &FR,
+        Language::En => &EN,
     }
-    if let Err(fault) = template::add(environment, name, language, &source) {
-        problems.push(Problem { name, language, fault });
+}
+
+/// A letter as its file is called below the folder, without the ending.
+fn path(name: Name, language: Language) -> String {
+    format!("{language}/{}", name.as_str())
+}
+
+/// Environments with the built-in letters.
+fn built_in() -> Result<BTreeMap<Language, Environment<'static>>, LettersError> {
+    let mut environments = BTreeMap::new();
+    for &language in Language::ALL {
+        let mut environment = filters::environment(language);
+        let broken = |name| move |fault| LettersError::BuiltIn { name, language, fault };
+        template::add_words(&mut environment, language).map_err(broken("words"))?;
+        for &name in Name::ALL {
+            template::add(&mut environment, name, language, name.source(language)).map_err(broken(name.as_str()))?;
+            if let Some(html) = name.html(language) {
+                template::add_html(&mut environment, name, language, html).map_err(broken(name.as_str()))?;
+            }
+        }
+        environments.insert(language, environment);
     }
+    Ok(environments)
 }
 
 #[cfg(test)]

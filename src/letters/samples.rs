@@ -1,6 +1,6 @@
 //! Made-up facts, to try a template out and to show what a letter looks like. No one here exists.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -9,8 +9,14 @@ use crate::model::{ClientCode, ClientState, Kind, Mark, Verdict};
 use super::facts::*;
 use super::{Line, Name};
 
+mod care;
+mod staff;
+
 /// A made-up fingerprint.
 const FINGERPRINT: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
+
+/// What a made-up practice calls itself in clear.
+const NEUTRAL_NAME: &str = "Correspondance";
 
 /// March 2026, UTC.
 fn at(day: i64, hour: i64, minute: i64) -> DateTime<Utc> {
@@ -69,6 +75,11 @@ pub(super) fn of(name: Name) -> Vec<Json> {
             first_line: Some("Bonjour Marie,".to_owned()),
         })],
         Name::Help => vec![json_of(&Help {})],
+        Name::Alert => staff::alerts(),
+        Name::Enrolment => staff::enrolments(),
+        Name::CardCopy => staff::card_copies(),
+        Name::LocumCover => staff::covers(),
+        Name::Specimens => staff::specimens(),
         _ => to_clients(name),
     }
 }
@@ -76,7 +87,7 @@ pub(super) fn of(name: Name) -> Vec<Json> {
 /// The letters to clients and strangers.
 fn to_clients(name: Name) -> Vec<Json> {
     let practice = || "Cabinet Exemple".to_owned();
-    let neutral_name = || "Correspondance".to_owned();
+    let neutral_name = || NEUTRAL_NAME.to_owned();
     let fingerprint = || FINGERPRINT.to_owned();
     let (arrived, expected) = (at(2, 22, 40), at(3, 17, 0));
     match name {
@@ -84,7 +95,7 @@ fn to_clients(name: Name) -> Vec<Json> {
             vec![json_of(&Acknowledgement { practice: practice(), arrived, expected, lines: lines() })]
         }
         Name::AcknowledgementClear => {
-            vec![json_of(&AcknowledgementClear { neutral_name: neutral_name(), arrived, expected })]
+            vec![json_of(&AcknowledgementClear { neutral_name: neutral_name(), arrived, expected: Some(expected) })]
         }
         Name::AboutKeys => vec![json_of(&AboutKeys { practice: practice(), fingerprint: fingerprint() })],
         Name::AboutKeysClear => {
@@ -123,7 +134,7 @@ fn to_clients(name: Name) -> Vec<Json> {
         .into_iter()
         .map(|letters| json_of(&ReplyFrame { letters }))
         .collect(),
-        _ => Vec::new(),
+        _ => care::of(name),
     }
 }
 
@@ -141,6 +152,7 @@ fn forwards() -> Vec<Json> {
         number: None,
         released: false,
         attachments_held: 0,
+        scan: None,
         token: Some("7F3K-92QX".to_owned()),
     };
     let active = Some(ClientState::Active);
@@ -159,6 +171,7 @@ fn forwards() -> Vec<Json> {
         subject: None,
         ..base(Verdict::WrongSigner, vec![Mark::InClear], active)
     });
+    all.extend(staff::scanned(&all[0]));
     all.push(Forward {
         code: None,
         label: None,
@@ -174,7 +187,7 @@ fn receipts() -> Vec<Json> {
     let (leaves, later) = (at(3, 17, 0), at(4, 17, 0));
     let number = || "H3".to_owned();
     let line = || Some("Je vous lis, nous en reparlons mardi.".to_owned());
-    let outcomes = vec![
+    let mut outcomes = vec![
         Outcome::Accepted { leaves, covers: vec![at(2, 22, 10)] },
         Outcome::Accepted { leaves, covers: vec![at(2, 22, 10), at(3, 1, 14)] },
         Outcome::Accepted { leaves, covers: vec![] },
@@ -183,7 +196,6 @@ fn receipts() -> Vec<Json> {
         Outcome::Waits { leaves: later, why: WaitReason::AnswersLaterLetter },
         Outcome::Waits { leaves: later, why: WaitReason::AlreadyLeaving },
         Outcome::Waits { leaves: later, why: WaitReason::DayTaken },
-        Outcome::Waits { leaves: later, why: WaitReason::CertificateUnusable },
         Outcome::HeldReply { number: number() },
         Outcome::Cancelled { due: Some(leaves) },
         Outcome::Cancelled { due: None },
@@ -201,6 +213,7 @@ fn receipts() -> Vec<Json> {
         Outcome::Rhythm { days: vec![], next: None },
         Outcome::Digest,
     ];
+    outcomes.extend(staff::outcomes());
     let receipt = |outcomes, first: bool, travelled_in_clear| Receipt {
         code: Some(code()),
         label: label(),
@@ -219,7 +232,7 @@ fn refusals() -> Vec<Json> {
     use RefusalReason as R;
     let command = || "/close".to_owned();
     let number = || "H3".to_owned();
-    let reasons = vec![
+    let mut reasons = vec![
         R::Unsigned,
         R::UnknownSigner,
         R::WrongSigner,
@@ -257,6 +270,7 @@ fn refusals() -> Vec<Json> {
         R::TooLarge { limit: 25_000_000 },
         R::RhythmNeverFires,
     ];
+    reasons.extend(staff::reasons());
     let refusal = |reason| json_of(&Refusal { code: Some(code()), label: label(), reason });
     let mut all: Vec<Json> = reasons.into_iter().map(refusal).collect();
     all.push(json_of(&Refusal { code: None, label: None, reason: R::NoClient }));
@@ -288,7 +302,7 @@ fn failures() -> Vec<Json> {
         json_of(&failure(Kind::Reply, FailureCause::Refused, way)),
         json_of(&failure(Kind::Reply, FailureCause::CertificateUnusable, way)),
         json_of(&failure(Kind::Acknowledgement, FailureCause::GaveUp, None)),
-        json_of(&failure(Kind::MissedDay, FailureCause::Bounced, way)),
+        json_of(&failure(Kind::MissedDay, FailureCause::GaveUp, way)),
     ]
 }
 
@@ -308,10 +322,14 @@ fn health() -> Vec<HealthItem> {
         P::RecordMac { code: code() },
         P::TherapistCertificate,
         P::PracticeKey,
+        P::KeyExpires { owner: KeyOwner::Therapist, days: 30 },
+        P::KeyExpires { owner: KeyOwner::Practice, days: 14 },
+        P::KeyExpires { owner: KeyOwner::Archive, days: 0 },
+        P::KeyExpires { owner: KeyOwner::Client { code: code(), label: None }, days: 1 },
         P::Attention { count: 3 },
         P::ForwardFailed { code: Some(code()) },
         P::SecondMiss { code: code() },
-        P::Backlog { hours: 5 },
+        P::OwnLetter { name: "fr/acknowledgement".to_owned() },
     ];
     problems.into_iter().map(|problem| HealthItem { problem, since: at(2, 22, 40) }).collect()
 }
@@ -323,7 +341,8 @@ fn digests() -> Vec<Json> {
         let mut line = json!({
             "label": label, "code": code(), "state": "active", "turn": "open", "due": at(3, 17, 0), "letters": 2,
             "words": 540, "attachments": 0, "oldest": at(2, 22, 10), "verdict": "verified", "marks": [],
-            "scan": null, "days_silent": 0, "overdue": false,
+            "scan": null, "days_silent": 0, "overdue": false, "propose_checkin": false, "ask_assessment": false,
+            "consent_pending": null, "key_waiting": false,
         });
         if let (Some(line), Json::Object(more)) = (line.as_object_mut(), more) {
             line.extend(more);
@@ -331,14 +350,26 @@ fn digests() -> Vec<Json> {
         line
     };
     let quiet = json!({ "turn": "none", "due": null, "letters": 0, "words": 0, "oldest": null, "verdict": null });
-    let silent = json!({ "turn": "answered", "due": null, "oldest": null, "verdict": null, "days_silent": 9 });
+    let silent = json!({ "turn": "answered", "due": null, "oldest": null, "verdict": null, "days_silent": 9,
+        "propose_checkin": true });
     let unsigned = json!({ "verdict": "unsigned", "marks": ["in-clear", "raw"], "attachments": 3 });
+    let alert = |code: Option<ClientCode>, number: Option<&str>, class: &str| {
+        json!({ "code": code, "number": number, "label": code.as_ref().and(label()), "class": class,
+                "first": at(2, 22, 40) })
+    };
+    let assessment = json!({ "state": "assessment", "turn": "answered", "due": null, "oldest": null, "verdict": null,
+        "ask_assessment": true });
+    let renewal = json!({ "turn": "none", "due": null, "letters": 0, "words": 0, "oldest": null, "verdict": null,
+        "consent_pending": 3 });
+    let invited = json!({ "state": "invited", "turn": "none", "due": null, "letters": 0, "words": 0, "oldest": null,
+        "verdict": null, "days_silent": null, "key_waiting": true });
     let full = json!({
-        "at": at(3, 6, 0), "slot": at(3, 17, 0), "to_answer": 3, "to_decide": 4, "nothing": 2,
+        "at": at(3, 6, 0), "slot": at(3, 17, 0), "to_answer": 3, "to_decide": 6, "nothing": 2,
+        "alerts": [alert(Some(code()), None, "A"), alert(Some(code()), Some("H3"), "V"), alert(None, Some("N-3F"), "B")],
         "forward_failures": [{ "code": code(), "label": null, "kind": "forward", "at": at(2, 18, 0) }],
         "before": [
             { "section": "overdue", "lines": [client(Some("Paul"), json!({ "overdue": true, "due": at(2, 17, 0) }))] },
-            { "section": "due", "lines": [client(Some("Marie B."), json!({})), client(None, unsigned)] },
+            { "section": "due", "lines": [client(Some("Marie B."), json!({ "scan": "clear" })), client(None, unsigned)] },
         ],
         "held": [
             { "number": "H3", "code": code(), "label": "Marie B.", "verdict": "wrong-signer", "marks": ["in-clear"],
@@ -350,27 +381,56 @@ fn digests() -> Vec<Json> {
         "requests": [{ "number": "N-3F", "arrived": at(2, 9, 0), "words": 120, "verdict": "unsigned" }],
         "requests_beyond": 5,
         "after": [
+            { "section": "assessment", "lines": [client(Some("Léa"), assessment)] },
+            { "section": "key", "lines": [client(Some("Noé"), invited)] },
             { "section": "silent", "lines": [client(Some("Jean"), silent)] },
+            { "section": "consent-pending", "lines": [client(Some("Nour"), renewal)] },
             { "section": "quiet", "lines": [client(Some("Anne & Luc <3"), quiet)] },
         ],
         "waiting": [
-            { "code": code(), "label": "Marie B.", "slot": at(3, 17, 0), "number": null },
-            { "code": code(), "label": "Paul", "slot": null, "number": "H5" },
+            { "code": code(), "label": "Marie B.", "kind": "reply", "slot": at(3, 17, 0), "number": null },
+            { "code": code(), "label": "Jean", "kind": "farewell", "slot": at(3, 17, 0), "number": null },
+            { "code": code(), "label": "Paul", "kind": "reply", "slot": null, "number": "H5" },
         ],
         "keys": [
             { "code": code(), "label": "Marie B.", "owner": "client", "expires": at(17, 12, 0), "days": 14 },
             { "code": null, "label": null, "owner": "therapist", "expires": at(1, 12, 0), "days": -2 },
         ],
         "failures": [{ "code": code(), "label": "Jean", "kind": "reply", "at": at(2, 17, 0) }],
-        "absence": { "from": "2026-04-06", "to": "2026-04-17" },
+        "absence": { "from": "2026-04-06", "to": "2026-04-17", "locum": "Dr Martin" },
+        "asks": true,
         "journal": journal,
     });
     let empty = json!({
-        "at": at(3, 6, 0), "slot": null, "to_answer": 0, "to_decide": 0, "nothing": 0, "forward_failures": [],
+        "at": at(3, 6, 0), "slot": null, "to_answer": 0, "to_decide": 0, "nothing": 0, "alerts": [],
+        "forward_failures": [],
         "before": [], "held": [], "held_beyond": 0, "requests": [], "requests_beyond": 0, "after": [], "waiting": [],
-        "keys": [], "failures": [], "absence": null, "journal": journal,
+        "keys": [], "failures": [], "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "journal": journal,
     });
     vec![json!({ "sheet": full }), json!({ "sheet": empty })]
+}
+
+/// Puts the practice's own facts in the place of the made-up ones. A person may stand as a name or with all that is
+/// known of them; a letter in clear keeps to the neutral name.
+pub(super) fn personalise(sample: &mut Json, own: &Map<String, Json>, name: Name) {
+    let Some(fields) = sample.as_object_mut() else { return };
+    for (key, slot) in fields {
+        let key = match (key.as_str(), &*slot) {
+            ("lines", _) if name == Name::SafetyViolence => "violence_lines",
+            ("name", Json::String(made_up)) if made_up == NEUTRAL_NAME => "neutral_name",
+            ("name", _) => "practice",
+            (key, _) => key,
+        };
+        match (&*slot, own.get(key)) {
+            (Json::String(_), Some(Json::Object(person))) => {
+                if let Some(name) = person.get("name") {
+                    *slot = name.clone();
+                }
+            }
+            (old, Some(new)) if std::mem::discriminant(old) == std::mem::discriminant(new) => *slot = new.clone(),
+            _ => {}
+        }
+    }
 }
 
 /// Changes one fact of a sample, so that a letter that shows it changes too.
@@ -385,9 +445,10 @@ fn alter(value: &mut Json) {
     match value {
         Json::Bool(b) => *b = !*b,
         Json::Number(n) => *value = json!(n.as_i64().unwrap_or(0) + 7_000_007),
-        Json::String(text) => match text.parse::<DateTime<Utc>>() {
-            Ok(at) => *value = json!(at + TimeDelta::minutes(4 * 1440 + 77)),
-            Err(_) => *text = other_word(text),
+        Json::String(text) => match (text.parse::<DateTime<Utc>>(), text.parse::<NaiveDate>()) {
+            (Ok(at), _) => *value = json!(at + TimeDelta::minutes(4 * 1440 + 77)),
+            (_, Ok(day)) => *value = json!(day + TimeDelta::days(4)),
+            _ => *text = other_word(text),
         },
         Json::Array(items) => items.iter_mut().for_each(alter),
         Json::Object(fields) => alter_fields(fields),

@@ -317,8 +317,14 @@ fn write_text(out: &mut String, subtype: &str, text: &str) {
     quoted_printable(out, text);
 }
 
+/// An event to be taken over into a calendar, without an answer (RFC 6047).
+pub const CALENDAR: &str = "text/calendar; charset=utf-8; method=PUBLISH";
+
 /// A media type that can't break out of its field.
 fn media(media_type: &str) -> String {
+    if media_type == CALENDAR {
+        return media_type.to_owned();
+    }
     let good = |w: &str| {
         !w.is_empty() && w.len() < 80 && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };

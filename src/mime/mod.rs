@@ -4,6 +4,8 @@
 //! envelope, the content. `mail-parser` decodes what the splitter found (encoded words, charsets, transfer
 //! encodings, dates), so no two readings of one mail can disagree about what was signed.
 
+mod attached;
+mod autocrypt;
 pub mod clean;
 pub mod compose;
 pub mod content;
@@ -19,9 +21,12 @@ pub mod reply;
 mod sniff;
 mod tree;
 
+pub use attached::attached_text;
+pub use autocrypt::autocrypt;
 pub use clean::{CannotClean, strip_metadata};
 pub use compose::{
-    OutPart, Outgoing, encrypted, is_multipart_encrypted, new_message_id, outer_headers_allowed, payload, signed,
+    CALENDAR, OutPart, Outgoing, encrypted, is_multipart_encrypted, new_message_id, outer_headers_allowed, payload,
+    signed,
 };
 pub use content::{Attachment, AttachmentClass, Content, content};
 pub use envelope::{Envelope, envelope, inline_entity};

@@ -53,7 +53,7 @@ pub struct Mail {
     pub delivery_report: Option<DeliveryReport>,
     /// Values of Authentication-Results, topmost first.
     pub authentication_results: Vec<String>,
-    /// Whether an Autocrypt header is there. Its key never enrols anybody.
+    /// Whether an Autocrypt header is there; see [`super::autocrypt()`].
     pub autocrypt: bool,
     /// Lower case, without parameters.
     pub content_type: String,

@@ -15,7 +15,7 @@ use openpgp::{Cert, Packet};
 use super::rules::{Rules, chrono as to_chrono, guarded, hex, is_revoked, system};
 
 /// Certificates larger than this are refused before they are read.
-const MAX_CERTIFICATE: usize = 1 << 20;
+pub(super) const MAX_CERTIFICATE: usize = 1 << 20;
 /// Autocrypt Level 1 allows a header of 10 KiB; base64 takes a third, address and folding the rest.
 const MAX_AUTOCRYPT: usize = 7_200;
 

@@ -6,6 +6,7 @@
 //! after the integrity of the whole message was verified, or none of it.
 
 mod certificate;
+mod offer;
 mod open;
 mod padding;
 mod practice;
@@ -17,6 +18,7 @@ mod verdict;
 mod tests;
 
 pub use certificate::{CertError, CertProblem, Certificate, Purpose};
+pub use offer::{OfferProblem, certificates, offered};
 pub use open::{OpenError, open, verify_cleartext, verify_detached};
 pub use practice::{KeyError, NewKey, PracticeKey};
 pub use seal::{MICALG, SealError, seal, sign_detached};

@@ -4,6 +4,7 @@ mod attacks;
 mod certificates;
 mod corpus;
 mod judging;
+mod offers;
 mod peers;
 mod speed;
 mod support;

@@ -22,6 +22,19 @@ impl Tx {
         Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
     }
 
+    /// How many answers to people who aren't clients were made since then.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn count_to_strangers(&mut self, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM outbox WHERE kind IN ($1, $2) AND created_at >= $3 AND client_id IS NULL";
+        let query = sqlx::query_scalar::<_, i64>(sql)
+            .bind(Kind::Stranger.as_str())
+            .bind(Kind::InvitationProblem.as_str())
+            .bind(micros(since));
+        Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
+    }
+
     /// The attempt ended before the dot after DATA: the bytes may be made again. Only the process that
     /// made the attempt can know that. It doesn't count where nobody was `asked` about the mail.
     ///
@@ -99,13 +112,14 @@ impl Tx {
         Ok(days)
     }
 
-    /// A client's waiting replies and closings, the newest last.
+    /// A client's waiting replies, closings and letters of the therapist's own words about the treatment, the newest
+    /// last.
     ///
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn withdrawable(&mut self, client: ClientId) -> Result<Vec<Message>, StoreError> {
-        let sql = "SELECT id FROM message WHERE client_id = $1 AND kind IN ('reply', 'closed') AND state = 'waiting' \
-                   ORDER BY at, id";
+        let sql = "SELECT id FROM message WHERE client_id = $1 AND state = 'waiting' AND kind IN \
+                   ('reply', 'closed', 'declined', 'suspended', 'ending', 'farewell') ORDER BY at, id";
         let ids: Vec<i64> = sqlx::query_scalar(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
         let mut found = Vec::new();
         for id in ids {

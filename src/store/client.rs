@@ -5,6 +5,7 @@ use rand::Rng;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::care::{Care, care_text};
 use super::{Lookup, MacParts, Reader, StoreError, Tx, Vault, is_unique, micros, micros_opt, vault};
 use crate::model::{Address, Channel, ClientCode, ClientId, ClientState, Language, TherapistId};
 
@@ -36,6 +37,7 @@ pub struct NewClient {
     pub consent_note: Option<String>,
     pub consented_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    pub care: Care,
 }
 
 /// A client's record, its MAC verified. `Debug` shows the code and the state only.
@@ -65,6 +67,7 @@ pub struct Client {
     pub about_keys_at: Option<DateTime<Utc>>,
     /// When a notice about another key was last given.
     pub key_notice_at: Option<DateTime<Utc>>,
+    pub care: Care,
 }
 
 impl std::fmt::Debug for Client {
@@ -111,6 +114,7 @@ struct Raw {
     consent_note: Option<Vec<u8>>,
     consented_at: Option<i64>,
     created_at: i64,
+    care: Option<String>,
 }
 
 impl Raw {
@@ -134,11 +138,13 @@ impl Raw {
             consent_note: row.try_get("consent_note")?,
             consented_at: row.try_get("consented_at")?,
             created_at: row.try_get("created_at")?,
+            care: row.try_get("care")?,
         })
     }
 
     fn mac(&self, vault: &Vault) -> [u8; 32] {
-        MacParts::default()
+        let mut record = MacParts::default();
+        record
             .int(Some(self.id))
             .text(&self.code)
             .text(&self.therapist)
@@ -156,8 +162,12 @@ impl Raw {
             .add(Some(&self.thread_root))
             .add(self.consent_note.as_deref())
             .int(self.consented_at)
-            .int(Some(self.created_at))
-            .mac(vault, TABLE)
+            .int(Some(self.created_at));
+        // Records from before there was `care` keep the MAC that they have.
+        if let Some(care) = &self.care {
+            record.text(care);
+        }
+        record.mac(vault, TABLE)
     }
 
     fn pin(&mut self, vault: &Vault, certificate: Option<&Certificate>) {
@@ -184,7 +194,12 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Client, StoreError> {
         .weekdays
         .as_deref()
         .map(|days| days.split(',').filter(|d| !d.is_empty()).map(|d| d.parse().map_err(|_| read.corrupt())).collect());
+    let care = match &raw.care {
+        Some(care) => serde_json::from_str(care).map_err(|_| read.corrupt())?,
+        None => Care::default(),
+    };
     Ok(Client {
+        care,
         id: ClientId(raw.id),
         code: read.word("code")?,
         therapist: TherapistId(raw.therapist),
@@ -248,12 +263,13 @@ impl Tx {
             consent_note: new.consent_note.as_deref().map(|v| seal("consent_note", v)),
             consented_at: micros_opt(new.consented_at),
             created_at: micros(new.created_at),
+            care: care_text(&new.care),
         };
         raw.pin(&vault, new.certificate.as_ref());
         sqlx::query(
             "INSERT INTO client (id, code, therapist, state, channel, language, address, address_hash, name, label, \
-             certificate, fingerprint, fingerprint_hash, weekdays, thread_root, consent_note, consented_at, created_at, mac) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+             certificate, fingerprint, fingerprint_hash, weekdays, thread_root, consent_note, consented_at, created_at, care, mac) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
         )
         .bind(id)
         .bind(&raw.code)
@@ -273,6 +289,7 @@ impl Tx {
         .bind(&raw.consent_note)
         .bind(raw.consented_at)
         .bind(raw.created_at)
+        .bind(&raw.care)
         .bind(raw.mac(&vault).as_slice())
         .execute(&mut *self.conn)
         .await
@@ -390,7 +407,7 @@ impl Tx {
         sqlx::query(
             "UPDATE client SET therapist = $2, state = $3, channel = $4, language = $5, address = $6, address_hash = $7, \
              name = $8, label = $9, certificate = $10, fingerprint = $11, fingerprint_hash = $12, weekdays = $13, \
-             consent_note = $14, consented_at = $15, mac = $16 WHERE id = $1",
+             consent_note = $14, consented_at = $15, care = $16, mac = $17 WHERE id = $1",
         )
         .bind(id.0)
         .bind(&raw.therapist)
@@ -407,6 +424,7 @@ impl Tx {
         .bind(&raw.weekdays)
         .bind(&raw.consent_note)
         .bind(raw.consented_at)
+        .bind(&raw.care)
         .bind(raw.mac(&vault).as_slice())
         .execute(&mut *self.conn)
         .await
@@ -420,6 +438,32 @@ impl Tx {
     /// [`StoreError::Tampered`], [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn set_client_state(&mut self, id: ClientId, state: ClientState) -> Result<(), StoreError> {
         self.change_client(id, |raw, _| state.as_str().clone_into(&mut raw.state)).await
+    }
+
+    /// Changes what was agreed or decided about a client.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Tampered`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn change_care(&mut self, id: ClientId, change: impl FnOnce(&mut Care)) -> Result<(), StoreError> {
+        let mut care = self.client(id).await?.ok_or(StoreError::Missing { table: TABLE, row: id.0 })?.care;
+        change(&mut care);
+        self.change_client(id, |raw, _| raw.care = care_text(&care)).await
+    }
+
+    /// Gives a client to another therapist.
+    ///
+    /// # Errors
+    /// [`StoreError::Tampered`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn set_client_therapist(&mut self, id: ClientId, therapist: &TherapistId) -> Result<(), StoreError> {
+        self.change_client(id, |raw, _| raw.therapist.clone_from(&therapist.0)).await
+    }
+
+    /// Remembers when the client last agreed to the frame.
+    ///
+    /// # Errors
+    /// [`StoreError::Tampered`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn set_consented_at(&mut self, id: ClientId, at: DateTime<Utc>) -> Result<(), StoreError> {
+        self.change_client(id, |raw, _| raw.consented_at = Some(micros(at))).await
     }
 
     /// Pins a certificate, or unpins the one there is; its handles replace the old ones.
@@ -445,6 +489,22 @@ impl Tx {
             raw.address_hash = vault.address(address).to_vec();
         })
         .await
+    }
+
+    /// Takes out of a record everything that names somebody; the address becomes one that nobody can have.
+    pub(super) async fn blank_client(&mut self, id: ClientId) -> Result<(), StoreError> {
+        self.change_client(id, |raw, vault| {
+            // Bound to the row, so unique; no address that was typed has this domain.
+            let blank = format!("erased-{}@erased.invalid", id.0);
+            raw.address = vault.seal(TABLE, id.0, "address", blank.as_bytes());
+            raw.address_hash = vault.lookup(Lookup::Address, blank.as_bytes()).to_vec();
+            raw.name = None;
+            raw.label = None;
+            raw.consent_note = None;
+            raw.pin(vault, None);
+        })
+        .await?;
+        self.set_handles(id.0, None).await
     }
 
     /// Sets the therapist's label of a client; `None` or an empty one takes it away.

@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{MacParts, Reader, StoreError, Tx, Vault, is_unique, micros, micros_opt, vault};
 use crate::model::{
-    Address, CODE_ALPHABET, ClientId, Direction, Kind, Mark, MessageRow, MessageState, TherapistId, TurnRow, Verdict,
+    Address, CODE_ALPHABET, ClientId, Direction, Kind, Mark, MessageRow, MessageState, Scanned, TherapistId, TurnRow,
+    Verdict,
 };
 
 const TABLE: &str = "message";
@@ -51,6 +52,8 @@ pub struct Message {
     pub attachments: u32,
     pub forwarded_at: Option<DateTime<Utc>>,
     pub note: Option<String>,
+    /// `None`: it wasn't scanned, as automatic mail and what goes out.
+    pub scan: Option<Scanned>,
 }
 
 impl std::fmt::Debug for Message {
@@ -93,11 +96,12 @@ impl Message {
             attachments: 0,
             forwarded_at: None,
             note: None,
+            scan: None,
         }
     }
 
     /// Over what never changes: whose it is, what it is, what the signature check said.
-    fn mac(&self, vault: &Vault) -> [u8; 32] {
+    pub(super) fn mac(&self, vault: &Vault) -> [u8; 32] {
         MacParts::default()
             .int(Some(self.id.0))
             .int(self.client.map(|c| c.0))
@@ -142,6 +146,7 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Message, StoreError> {
         attachments: read.count("attachments")?,
         forwarded_at: read.time_opt("forwarded_at")?,
         note: read.text("note")?,
+        scan: read.word_opt("scan")?,
     };
     if vault::same(&message.mac(vault), read.get("mac")?) { Ok(message) } else { Err(read.corrupt()) }
 }
@@ -163,9 +168,9 @@ impl Tx {
         sqlx::query(
             "INSERT INTO message (id, client_id, therapist, direction, kind, verdict, marks, state, at, seen_at, slot, \
              leave_day, turn_id, message_id, message_id_hash, origin_id, origin_id_hash, sender, sender_hash, subject, \
-             held_no, request_code, signed_at, answers, bytes, words, attachments, forwarded_at, note, mac) \
+             held_no, request_code, signed_at, answers, bytes, words, attachments, forwarded_at, note, mac, scan) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-             $22, $23, $24, $25, $26, $27, $28, $29, $30)",
+             $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
         )
         .bind(id)
         .bind(m.client.map(|c| c.0))
@@ -197,6 +202,7 @@ impl Tx {
         .bind(micros_opt(m.forwarded_at))
         .bind(seal("note", m.note.as_deref()))
         .bind(m.mac(&vault).to_vec())
+        .bind(m.scan.map(Scanned::as_str))
         .execute(&mut *self.conn)
         .await
         .map_err(day_taken)?;

@@ -22,9 +22,15 @@ use sqlx::{Row, Sqlite};
 use crate::clock::Clock;
 use crate::model::ClientCode;
 
+mod absence;
+mod alert;
+mod care;
 mod ceilings;
 mod client;
+mod consent;
+mod enrolment;
 mod journal;
+mod life;
 mod mailbox;
 mod message;
 mod meta;
@@ -33,7 +39,12 @@ mod replay;
 mod turn;
 mod vault;
 
+pub use absence::{ABSENCES_CHANGED, Absence};
+pub use alert::{Alert, NewAlert};
+pub use care::{Before, Care};
 pub use client::{Certificate, Client, NewClient};
+pub use consent::{Consent, Wording};
+pub use enrolment::{Enrolment, KeyOffer};
 pub use journal::{JournalEntry, JournalFault, JournalHead, JournalReport, Savepoint};
 pub use mailbox::{Disposal, Original, Scan, Tries};
 pub use message::Message;

@@ -201,7 +201,8 @@ impl Tx {
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
-    /// Up to `limit` mails that may be attempted now, those of the earliest `not_before` first, and the
+    /// Up to `limit` mails that may be attempted now: alerts pass every queue, safety letters come next, then
+    /// those of the earliest `not_before`. And the
     /// rows among them that something else than Cadre changed: to be put aside, so that they block no other.
     ///
     /// # Errors
@@ -211,8 +212,11 @@ impl Tx {
         now: DateTime<Utc>,
         limit: u32,
     ) -> Result<(Vec<Outbox>, Vec<OutboxRow>), StoreError> {
-        let sql =
-            columns!("WHERE state IN ('waiting', 'leaving') AND next_attempt <= $1 ORDER BY not_before, id LIMIT $2");
+        let sql = columns!(
+            "WHERE state IN ('waiting', 'leaving') AND next_attempt <= $1 \
+             ORDER BY CASE kind WHEN 'alert' THEN 0 WHEN 'safety' THEN 1 WHEN 'safety-violence' THEN 1 \
+             WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id LIMIT $2"
+        );
         let rows = sqlx::query(sql).bind(micros(now)).bind(i64::from(limit)).fetch_all(&mut *self.conn).await?;
         let (mut sound, mut changed) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {

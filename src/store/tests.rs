@@ -6,6 +6,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::*;
 
+mod alert;
+mod frame;
 mod safety;
 
 const KEY: [u8; 32] = [42; 32];
@@ -71,6 +73,7 @@ fn newcomer(name: &str) -> NewClient {
         consent_note: Some(format!("on paper, {name}")),
         consented_at: Some(at(0)),
         created_at: at(1),
+        care: crate::store::Care::default(),
     }
 }
 

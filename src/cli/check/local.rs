@@ -9,14 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use nix::unistd::{AccessFlags, access};
 
 use super::report::{Group, Report};
-use crate::app::context::load_practice_key;
+use crate::app::context::{StartError, load_lexicon, load_practice_key};
 use crate::app::digest::KEY_WARNING;
 use crate::app::send::NULL_PATH_REFUSED;
 use crate::app::supervisor::SEEN_UNTIL;
-use crate::config::{Config, Therapist};
+use crate::config::{Config, Finding, Severity, Therapist};
 use crate::domain::holidays::Calendar;
 use crate::domain::rhythm::Schedule;
-use crate::letters::{Letters, Lines};
+use crate::letters::{Folder, Letters, Lines};
 use crate::model::Filing;
 use crate::pgp::{Certificate, KeyError, PracticeKey, Purpose};
 use crate::store::{Store, StoreError, Vault};
@@ -199,14 +199,27 @@ fn stray_secret(config: &Config, report: &mut Report, archive: &Certificate) {
 pub(super) fn letters(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     match Letters::load(config.letters_folder.as_deref()) {
         Err(error) => report.error(Group::Letters, config, "[letters] folder", &error.to_string(), ""),
-        Ok(letters) if letters.problems().is_empty() => report.good(Group::Letters, "every letter can be written"),
-        Ok(letters) => {
-            for problem in letters.problems() {
-                let remedy = "correct the letter; until then the built-in one is used";
-                report.warn(Group::Letters, config, "[letters] folder", &problem.to_string(), remedy);
+        Ok(_) => {
+            let faults = config.letters_folder.as_deref().map(Folder::look).map_or_else(Vec::new, |own| own.faults);
+            if faults.is_empty() {
+                report.good(Group::Letters, "every letter can be written");
+            }
+            for fault in faults {
+                // A warning: the built-in letter is used meanwhile.
+                let finding = Finding {
+                    severity: Severity::Warning,
+                    file: fault.file,
+                    line: fault.line,
+                    key: String::new(),
+                    cause: fault.cause,
+                    remedy: fault.remedy,
+                };
+                report.add(Group::Letters, finding);
             }
         }
     }
+    records(config, report);
+    lexicon(config, report);
     let lines = match Lines::built_in() {
         Ok(lines) => lines,
         Err(error) => return report.error(Group::Letters, config, "", &error.to_string(), ""),
@@ -225,6 +238,34 @@ pub(super) fn letters(config: &Config, report: &mut Report, now: DateTime<Utc>) 
         } else {
             report.good(Group::Letters, format!("emergency lines of {country} verified on {verified}"));
         }
+    }
+}
+
+/// How long records are kept is promised to every client: somebody has to have chosen it.
+fn records(config: &Config, report: &mut Report) {
+    let unchosen = config.therapists.iter().find(|therapist| therapist.cadre.records.is_empty());
+    if let Some(therapist) = unchosen {
+        let language = config.practice.language;
+        let said = crate::app::enrol::frame::records(&therapist.cadre, language);
+        let cause = format!("nobody has chosen how long records are kept: the letter about the frame says \"{said}\"");
+        let remedy = "write records = \"…\" there, as the law and your profession ask";
+        report.warn(Group::Letters, config, "[practice.cadre] records", &cause, remedy);
+    }
+}
+
+/// The crisis lexicon: a fault is an error, since `run` doesn't start with it.
+fn lexicon(config: &Config, report: &mut Report) {
+    let key = "[crisis] lexicon";
+    match load_lexicon(config) {
+        Ok(_) if config.lexicon_folder.is_some() => report.good(Group::Letters, "your crisis lexicon can be used"),
+        Ok(_) => report.good(Group::Letters, "the crisis lexicon is the one that comes with Cadre"),
+        Err(StartError::Lexicon { file, source }) => {
+            let place = source.rule.as_ref().map(|rule| format!(", rule {rule}")).unwrap_or_default();
+            let line = source.line.map(|line| format!(", line {line}")).unwrap_or_default();
+            let cause = format!("{file}{place}{line}: {}", source.cause);
+            report.error(Group::Letters, config, key, &cause, source.remedy);
+        }
+        Err(error) => report.error(Group::Letters, config, key, &error.to_string(), "make it readable for this user"),
     }
 }
 

@@ -78,10 +78,10 @@ impl Report {
 
     /// Adds a finding; what follows from a key that was mended is left out, and nothing is said twice.
     pub fn add(&mut self, group: Group, mut finding: Finding) {
-        if self.is_mended() {
+        if self.is_mended() && finding.file == self.file {
             finding.line = finding.line.and_then(|line| self.lines.get(line.checked_sub(1)?).copied().flatten());
         }
-        let known = |item: &(Group, Item)| matches!(&item.1, Item::Found(other) if other.key == finding.key && other.cause == finding.cause);
+        let known = |item: &(Group, Item)| matches!(&item.1, Item::Found(other) if (&other.file, &other.key, &other.cause) == (&finding.file, &finding.key, &finding.cause));
         if self.mended.contains(&finding.key) || self.items.iter().any(known) {
             return;
         }

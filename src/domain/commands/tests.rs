@@ -116,7 +116,7 @@ fn unknown_names_refuse_the_whole_mail() {
         error("/note x\n/envoyer maintenant\nBonjour"),
         CommandError::Unknown { name: words("envoyer"), line: 2 }
     );
-    for later in ["/invite a@b.example", "/absent 2026-08-01 2026-08-15", "/", "/ to C-7K2M", "/home/x"] {
+    for later in ["/invitez a@b.example", "/absents 2026-08-01 2026-08-15", "/", "/ to C-7K2M", "/home/x"] {
         assert!(matches!(error(later), CommandError::Unknown { .. }), "{later}");
     }
 }
@@ -126,6 +126,8 @@ fn arguments_are_checked() {
     for (text, expected) in [
         ("/to", CommandError::MissingArgument { command: "/to" }),
         ("/to Marie", CommandError::BadArgument { command: "/to" }),
+        ("/invite Marie", CommandError::NotAnAddress),
+        ("/invite marie@client.example de", CommandError::BadArgument { command: "/invite" }),
         ("/label", CommandError::MissingArgument { command: "/label" }),
         ("/note \u{a0}", CommandError::MissingArgument { command: "/note" }),
         ("/rythme", CommandError::MissingArgument { command: "/rhythm" }),
@@ -199,4 +201,141 @@ proptest! {
         prop_assert!(parsed.commands.is_empty());
         prop_assert_eq!(parsed.text.as_str(), text);
     }
+}
+
+/// The text that every letter of the therapist's own needs.
+fn own_words() -> String {
+    vec!["mot"; OWN_WORDS].join(" ")
+}
+
+#[test]
+fn the_commands_of_the_frame_are_read_in_both_languages() {
+    let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
+    let at = |h, m| day(2026, 3, 4).and_hms_opt(h, m, 0).unwrap();
+    let invite = |language, known| Command::Invite {
+        whom: Invitee::Address(Address::parse("marie@client.example").unwrap()),
+        language,
+        known,
+    };
+    let absent = |locum: Option<&str>| Command::Absent {
+        from: day(2026, 8, 1),
+        until: day(2026, 8, 16),
+        locum: locum.map(|id| TherapistId(id.to_owned())),
+    };
+    let key = || Command::KeyAccept(["abeille", "abolir", "academie"].map(str::to_owned).to_vec());
+    for (texts, command) in [
+        (&["/accept", "/accepter"][..], Command::Accept),
+        (&["/pause"], Command::Pause),
+        (&["/resume", "/reprendre"], Command::Resume),
+        (&["/discharge silent", "/sortie silencieuse"], Command::Discharge { silent: true }),
+        (&["/mute", "/muet", "/mute on"], Command::Mute { on: true }),
+        (&["/mute off", "/muet non"], Command::Mute { on: false }),
+        (&["/discreet", "/discret"], Command::Discreet { on: true }),
+        (&["/safety quiet", "/sécurité silence"], Command::SafetyQuiet { on: true }),
+        (&["/safety normal"], Command::SafetyQuiet { on: false }),
+        (&["/checkin", "/check-in", "/nouvelles"], Command::CheckIn),
+        (&["/card", "/fiche"], Command::Card { ask: false }),
+        (&["/card ask", "/fiche demander"], Command::Card { ask: true }),
+        (&["/video 2026-03-04 15:00", "/visio 04/03/2026 15h"], Command::Video { at: at(15, 0), url: None }),
+        (
+            &["/video 2026-03-04 15h30 https://video.example/x"],
+            Command::Video { at: at(15, 30), url: Some(words("https://video.example/x")) },
+        ),
+        (&["/key accept abeille abolir académie", "/clé accepter Abeille-Abolir, ACADEMIE"], key()),
+        (&["/rekey", "/nouvelle-clé"], Command::Rekey),
+        (&["/channel openpgp", "/canal OpenPGP"], Command::Channel(Channel::OpenPgp)),
+        (&["/channel pdf"], Command::Channel(Channel::Pdf)),
+        (&["/transfer second", "/transférer second"], Command::Transfer(TherapistId("second".to_owned()))),
+        (&["/mode pure", "/mode pur"], Command::Mode(Mode::Pure)),
+        (&["/mode après"], Command::Mode(Mode::After)),
+        (&["/invite marie@client.example", "/inviter <marie@client.example>"], invite(None, false)),
+        (
+            &["/invite marie@client.example fr known", "/inviter marie@client.example connue fr"],
+            invite(Some(Language::Fr), true),
+        ),
+        (
+            &["/invite n-3f en", "/inviter N-3F anglais"],
+            Command::Invite { whom: Invitee::Request("N-3F".to_owned()), language: Some(Language::En), known: false },
+        ),
+        (&["/absent 2026-08-01 2026-08-16", "/absente du 01/08/2026 au 16/08/2026"], absent(None)),
+        (&["/absent 2026-08-01 2026-08-16 second"], absent(Some("second"))),
+        (&["/back", "/retour"], Command::Back),
+    ] {
+        for text in texts {
+            assert_eq!(one(text), command, "{text}");
+        }
+    }
+    for name in ["/decline", "/suspendre", "/fin", "/discharge"] {
+        assert!(one(&format!("{name}\n{}", own_words())).needs_own_words(), "{name}");
+    }
+}
+
+#[test]
+fn what_the_commands_of_the_frame_do_not_take_is_refused() {
+    for text in [
+        "/invite",
+        "/invite pas-une-adresse",
+        "/invite Marie <marie@client.example>",
+        "/invite marie@client.example de",
+        "/invite marie@client.example fr en",
+        "/absent 2026-08-16 2026-08-01",
+        "/absent 2026-13-01 2026-13-02",
+        "/absent 08/01/2026",
+        "/video demain 15:00",
+        "/video 2026-03-04 25:00",
+        "/video 2026-03-04 15:00 ftp://video.example",
+        "/key abeille",
+        "/key accept",
+        "/mode autre",
+        "/channel fax",
+        "/safety loud",
+        "/mute peut-être",
+        "/discharge vite",
+        "/accept merci",
+    ] {
+        let found = error(text);
+        let refused = matches!(
+            found,
+            CommandError::BadArgument { .. } | CommandError::MissingArgument { .. } | CommandError::NotAnAddress
+        );
+        assert!(refused, "{text}: {found}");
+    }
+}
+
+#[test]
+fn letters_that_end_or_interrupt_need_the_therapists_own_words() {
+    let nineteen = vec!["mot"; OWN_WORDS - 1].join(" ");
+    for name in ["/decline", "/suspend", "/end", "/discharge"] {
+        let found = error(&format!("{name}\n{nineteen}"));
+        assert_eq!(found, CommandError::TooFewWords { command: name, words: OWN_WORDS - 1 });
+        assert!(parse(&format!("{name}\n{nineteen} encore")).is_ok());
+        // What others wrote isn't theirs.
+        let quoted = format!("{name}\n{nineteen}\n\n> {}", own_words());
+        assert_eq!(error(&quoted), CommandError::TooFewWords { command: name, words: OWN_WORDS - 1 });
+    }
+}
+
+#[test]
+fn one_mail_decides_once() {
+    let text = own_words();
+    for (a, b) in [
+        ("/accept", "/decline"),
+        ("/pause", "/resume"),
+        ("/end", "/discharge"),
+        ("/discharge", "/now"),
+        ("/discharge", "/urgent"),
+        ("/video 2026-03-04 15:00", "/end"),
+        ("/mute", "/mute off"),
+        ("/invite a@client.example", "/invite b@client.example"),
+        ("/absent 2026-08-01 2026-08-16", "/back"),
+        ("/invite a@client.example", "/accept"),
+    ] {
+        let found = error(&format!("{a}\n{b}\n{text}"));
+        assert!(matches!(found, CommandError::Contradiction { .. }), "{a} {b}: {found}");
+    }
+    for name in ["/pause", "/mute", "/checkin", "/rekey", "/transfer second", "/invite a@client.example", "/back"] {
+        let found = error(&format!("{name}\nBonjour Marie, je vous réponds."));
+        assert!(matches!(found, CommandError::TextNotAllowed { .. }), "{name}: {found}");
+    }
+    assert_eq!(parse("/accept\nBonjour Marie.").unwrap().words, 2, "the text is the day's reply");
 }

@@ -25,6 +25,10 @@ fn client(bits: u32) -> ClientLine {
         scan: None,
         days_silent: Some(1),
         overdue: false,
+        propose_checkin: false,
+        ask_assessment: false,
+        consent_pending: None,
+        key_waiting: false,
     }
 }
 
@@ -37,11 +41,11 @@ fn facts(clients: Vec<ClientLine>) -> Facts {
         at: at(3, 6),
         zone: chrono_tz::Europe::Paris,
         next_slot: Some(at(3, 17)),
+        alerts: Vec::new(),
         clients,
         held: Vec::new(),
         held_beyond: 0,
         requests: Vec::new(),
-        requests_beyond: 0,
         waiting: Vec::new(),
         keys: Vec::new(),
         failures: Vec::new(),
@@ -116,6 +120,7 @@ fn held_requests_and_held_replies_are_to_be_decided() {
     let request =
         |n: u32| RequestLine { number: format!("N-{n}"), arrived: at(1, n), words: 10, verdict: Verdict::Unsigned };
     let waiting = |slot, number: Option<&str>| WaitingLine {
+        kind: Kind::Reply,
         code: ClientCode::from_bits(1),
         label: None,
         slot,
@@ -125,13 +130,12 @@ fn held_requests_and_held_replies_are_to_be_decided() {
         held: vec![held("H4", 2), held("H3", 1)],
         held_beyond: 3,
         requests: (0..12).map(request).collect(),
-        requests_beyond: 4,
         waiting: vec![waiting(None, Some("H5")), waiting(Some(at(3, 17)), None)],
         ..facts(Vec::new())
     });
-    assert_eq!(digest.to_decide, 2 + 3 + 12 + 4 + 1);
+    assert_eq!(digest.to_decide, 2 + 3 + 12 + 1);
     assert_eq!(digest.held.iter().map(|h| h.number.as_str()).collect::<Vec<_>>(), ["H3", "H4"]);
-    assert_eq!((digest.requests.len(), digest.requests_beyond), (10, 6));
+    assert_eq!((digest.requests.len(), digest.requests_beyond), (10, 2));
     assert!(digest.waiting[0].slot.is_some());
 }
 
@@ -155,4 +159,37 @@ fn a_forward_that_failed_heads_the_sheet_and_other_failures_do_not() {
 fn nothing_is_said_of_a_scan_that_was_not_made() {
     let json = serde_json::to_value(arrange(facts(vec![open(1, at(3, 17))]))).unwrap();
     assert!(json["before"][0]["lines"][0]["scan"].is_null());
+}
+
+#[test]
+fn a_client_who_asks_something_of_the_therapist_is_to_be_decided_and_counted_once() {
+    let assessment = |c: ClientLine| ClientLine { state: ClientState::Assessment, ask_assessment: true, ..c };
+    let digest = arrange(facts(vec![
+        assessment(open(1, at(3, 17))),
+        assessment(client(2)),
+        ClientLine { days_silent: Some(9), propose_checkin: true, ..client(3) },
+        ClientLine { consent_pending: Some(3), ..client(4) },
+        client(5),
+        ClientLine { state: ClientState::Invited, days_silent: None, key_waiting: true, ..client(6) },
+    ]));
+    assert_eq!((digest.to_answer, digest.to_decide, digest.nothing), (1, 3, 2));
+    assert!(digest.asks);
+    use Section::*;
+    let sections: Vec<Section> = order_of(&digest).into_iter().map(|(s, _)| s).collect();
+    assert_eq!(sections, [Due, Assessment, Key, Silent, ConsentPending, Quiet]);
+}
+
+#[test]
+fn alerts_stand_in_the_order_in_which_they_were_told() {
+    let alert = |bits, hour| AlertLine {
+        code: Some(ClientCode::from_bits(bits)),
+        number: None,
+        label: Some("Marie B.".to_owned()),
+        class: CrisisClass::A,
+        first: at(2, hour),
+    };
+    let mut digest = arrange(Facts { alerts: vec![alert(1, 9), alert(2, 8)], ..facts(Vec::new()) });
+    assert_eq!(digest.alerts.iter().map(|a| a.first).collect::<Vec<_>>(), [at(2, 8), at(2, 9)]);
+    digest.without_labels();
+    assert!(digest.alerts.iter().all(|a| a.label.is_none()));
 }

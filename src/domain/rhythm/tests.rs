@@ -365,8 +365,8 @@ fn a_reply_covers_the_letters_it_could_have_seen() {
 fn turns_open_end_and_reopen_with_one_acknowledgement() {
     let schedule = paris();
     let (mon, tue) = (slot(&schedule, "2026-03-02"), slot(&schedule, "2026-03-03"));
-    assert_eq!(on_letter(false, mon), OnLetter::Open { due: mon, acknowledge: true });
-    assert_eq!(on_letter(true, tue), OnLetter::Join);
+    assert_eq!(on_letter(false, Some(mon)), OnLetter::Open { due: Some(mon), acknowledge: true });
+    assert_eq!(on_letter(true, Some(tue)), OnLetter::Join);
     assert_eq!(on_reply(true, 2, None), AfterReply::Ends);
     assert_eq!(on_reply(true, 1, Some(tue)), AfterReply::EndsAndOpens { due: tue, acknowledge: true });
     assert_eq!(on_reply(true, 0, Some(tue)), AfterReply::StaysOpen);

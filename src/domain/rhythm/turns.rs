@@ -36,17 +36,17 @@ pub fn covered(
     within.into_iter().map(|letter| letter.row).collect()
 }
 
-/// What a filed letter does to its client's turn.
+/// What a filed letter does to its client's turn. Without a slot it is due at no known time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLetter {
     /// It opens a turn, due at the letter's slot; the client gets the turn's one acknowledgement.
-    Open { due: Slot, acknowledge: bool },
+    Open { due: Option<Slot>, acknowledge: bool },
     /// It joins the open turn, whose due slot stays.
     Join,
 }
 
 /// A letter opens a turn unless one is open.
-pub fn on_letter(open: bool, due: Slot) -> OnLetter {
+pub fn on_letter(open: bool, due: Option<Slot>) -> OnLetter {
     if open { OnLetter::Join } else { OnLetter::Open { due, acknowledge: true } }
 }
 

@@ -1,0 +1,106 @@
+//! `/key accept WORDS`: two people have compared a key, and it is pinned.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::super::AppError;
+use super::super::context::Context;
+use super::super::life;
+use super::super::reply;
+use super::super::therapist::{Mail, Refused, Step};
+use super::answer::received;
+use super::stored;
+use crate::domain::code_words;
+use crate::domain::enrolment::WRONG_TRIES;
+use crate::domain::lifecycle::{Actor, Event};
+use crate::letters::{Outcome, Received, RefusalReason};
+use crate::model::{ClientState, Kind};
+use crate::pgp::{Certificate, Purpose};
+use crate::store::{self, Client, StoreError, Tx};
+
+/// The counter of wrong tries, by the day.
+fn tries_key(client: &Client, now: DateTime<Utc>) -> String {
+    format!("key-tries:{}:{}", client.code, now.date_naive())
+}
+
+/// Counts a wrong try, outside of what a refused mail undoes.
+///
+/// # Errors
+/// [`AppError::Store`].
+pub async fn count_wrong(tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<(), AppError> {
+    let tries = tx.count_up(&tries_key(client, now)).await?;
+    tx.journal(now, "wrong-words", Some(&client.code), json!({ "tries": tries })).await?;
+    Ok(())
+}
+
+/// Pins the offered key whose words these are.
+pub async fn accept(mail: &Mail<'_>, tx: &mut Tx, client: &Client, words: &[String]) -> Step<Outcome> {
+    let (ctx, now) = (mail.ctx, mail.now);
+    let refused = |reason| Ok(Err(Refused::of(client, reason)));
+    let asks = matches!(client.state, ClientState::Invited | ClientState::ConsentPending);
+    if asks && client.care.muted {
+        return refused(RefusalReason::Muted);
+    }
+    let offers = tx.offers(client.id).await?;
+    if offers.is_empty() {
+        return refused(RefusalReason::NoOffer);
+    }
+    let practice = ctx.key.certificate().fingerprint();
+    let tried_out = tx.counter(&tries_key(client, now)).await? >= WRONG_TRIES;
+    let meant = offers.iter().find(|offer| code_words::agree(words, &offer.fingerprint, &practice));
+    let Some(offer) = meant.filter(|_| !tried_out) else { return refused(RefusalReason::WrongWords) };
+    let certificate = Certificate::from_bytes(&offer.certificate).ok();
+    // It may have expired while it waited.
+    let Some(certificate) = certificate.filter(|certificate| {
+        [Purpose::Encrypt, Purpose::Sign].iter().all(|purpose| certificate.usable_for(*purpose, now).is_ok())
+    }) else {
+        return refused(RefusalReason::NoOffer);
+    };
+    let stored = stored(&certificate);
+    match pin(ctx, tx, client, &stored, Some(received(offer)), Actor::Therapist, now).await? {
+        Some(asked) => Ok(Ok(Outcome::KeyPinned { fingerprint: stored.fingerprint, asked })),
+        // It is somebody else's here, or has become so meanwhile.
+        None => refused(RefusalReason::NoOffer),
+    }
+}
+
+/// Pins a key that was compared: the frame is asked, or waiting replies are woken. Whether it was asked; None where the
+/// certificate, or a key in it, is another client's.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn pin(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    certificate: &store::Certificate,
+    received: Option<Received>,
+    actor: Actor,
+    now: DateTime<Utc>,
+) -> Result<Option<bool>, AppError> {
+    for handle in &certificate.handles {
+        if tx.clients_by_handle(handle).await?.iter().any(|other| other.id != client.id) {
+            return Ok(None);
+        }
+    }
+    match tx.set_client_certificate(client.id, Some(certificate)).await {
+        Ok(()) => {}
+        Err(StoreError::CertificateTaken) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    tx.end_enrolment(client.id).await?;
+    let detail = json!({ "fingerprint": certificate.fingerprint, "by": actor.as_str() });
+    tx.journal(now, "key-pinned", Some(&client.code), detail).await?;
+    let asked = match client.state {
+        ClientState::Invited => life::change(ctx, tx, client, Event::Ask, actor, now).await?.is_ok(),
+        // The letter about the frame was sealed to a key that is gone.
+        ClientState::ConsentPending => true,
+        _ => false,
+    };
+    if asked {
+        super::ask_frame(ctx, tx, client, Kind::Frame, received, None, now).await?;
+    } else {
+        reply::wake(tx, client, now).await?;
+    }
+    Ok(Some(asked))
+}

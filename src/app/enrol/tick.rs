@@ -1,0 +1,136 @@
+//! What the clock brings about: the reminder, the end of waiting, a frame that has changed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::AppError;
+use super::super::context::Context;
+use super::super::health;
+use super::super::life;
+use super::super::post::{Post, Recipe};
+use super::frame::{pending, wording};
+use super::{Paper, answer, ask_frame, tell};
+use crate::domain::enrolment::{Due, FORGET_AFTER, due};
+use crate::domain::lifecycle::{Actor, Event};
+use crate::letters::EnrolmentStep;
+use crate::model::{ClientState, Kind, Language};
+use crate::store::{Client, Enrolment, StoreError, Tx};
+
+/// How long an enquiry that came to nothing is remembered; looked at once a day, and never kept for over 12 months.
+const DECLINED_FOR: TimeDelta = TimeDelta::days(364);
+
+/// Reminds and forgets, at every tick.
+///
+/// # Errors
+/// [`AppError`]: it is tried again at the next tick.
+pub async fn tick(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
+    let waiting = ctx.store.read().await?.enrolments().await?;
+    for asked in waiting.into_iter().filter(|asked| !asked.rekey) {
+        if due(asked.invited_at, asked.reminded_at.is_some(), None, now) == Due::Nothing {
+            continue;
+        }
+        let mut tx = ctx.store.begin().await?;
+        match tx.client(asked.client).await {
+            Ok(Some(client)) => one(ctx, &mut tx, &client, &asked, now).await?,
+            Ok(None) => {}
+            Err(StoreError::Tampered { code }) => health::alarm_record(ctx, &mut tx, &code, now).await?,
+            Err(error) => return Err(error.into()),
+        }
+        tx.commit().await?;
+    }
+    let untold = ctx.store.read().await?.untold_offers().await?;
+    for id in untold {
+        let mut tx = ctx.store.begin().await?;
+        // A record that was changed is alarmed where the keys are looked at.
+        match tx.client(id).await {
+            Ok(Some(client)) => answer::tell_rest(ctx, &mut tx, &client, now).await?,
+            Ok(None) | Err(StoreError::Tampered { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+async fn one(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    asked: &Enrolment,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    if client.state != ClientState::Invited {
+        return Ok(tx.end_enrolment(client.id).await?);
+    }
+    let newest_key = tx.offers(client.id).await?.iter().map(|offer| offer.at).max();
+    match due(asked.invited_at, asked.reminded_at.is_some(), newest_key, now) {
+        Due::Nothing => Ok(()),
+        Due::Remind => {
+            tx.set_enrolment(&Enrolment { reminded_at: Some(now), ..*asked }).await?;
+            let paper = Paper::InvitationReminder { until: asked.invited_at + FORGET_AFTER };
+            let post = Post::to_client(Kind::InvitationReminder, client.id, now);
+            post.enqueue(ctx, tx, &Recipe::Enrol(paper), now).await?;
+            tell(ctx, tx, client, EnrolmentStep::Reminded, now).await
+        }
+        Due::Forget => {
+            if life::change(ctx, tx, client, Event::Forget, Actor::Clock, now).await?.is_ok() {
+                tx.forget_client(client.id, now).await?;
+                tell(ctx, tx, client, EnrolmentStep::Forgotten, now).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Once a day: forgets with whom it came to nothing a year ago. Somebody who had agreed to the frame was told how long
+/// records are kept, and isn't forgotten here.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn forget_declined(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
+    let (clients, _) = health::sound_clients(tx).await?;
+    for client in clients.iter().filter(|client| client.state == ClientState::Declined) {
+        let since = client.care.since.unwrap_or(client.created_at);
+        if now - since < DECLINED_FOR || client.consented_at.is_some() {
+            continue;
+        }
+        if life::change(ctx, tx, client, Event::Forget, Actor::Clock, now).await?.is_ok() {
+            tx.forget_client(client.id, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Once a day: asks everybody in treatment about a frame that has changed since they agreed, once for each wording.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn renewals(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
+    for therapist in ctx.therapists().iter() {
+        for &language in Language::ALL {
+            // Counted from the first day, so that a change is one.
+            wording(ctx, tx, therapist, language, now).await?;
+        }
+    }
+    for id in tx.client_ids().await? {
+        let client = match tx.client(id).await {
+            Ok(Some(client)) => client,
+            // Alarmed where the keys are looked at.
+            Ok(None) | Err(StoreError::Tampered { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let kind = match client.state {
+            ClientState::ConsentPending => Kind::Frame,
+            state if state.in_treatment() => Kind::ConsentRenewal,
+            _ => continue,
+        };
+        // Without a key there is nothing to seal to; asked once there is one.
+        if client.care.muted || client.certificate.is_none() {
+            continue;
+        }
+        let Some(wording) = pending(ctx, tx, &client, now).await? else { continue };
+        if tx.frame_letters(client.id, &wording).await?.is_empty() {
+            ask_frame(ctx, tx, &client, kind, None, None, now).await?;
+        }
+    }
+    Ok(())
+}
