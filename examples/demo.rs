@@ -1,4 +1,4 @@
-//! `make demo`: a day in a practice, on a real Dovecot and a real Postfix, told as a story.
+//! `make demo`: some days in a practice, on a real Dovecot and a real Postfix, told as a story.
 //!
 //! Every sentence with a ✓ was checked as it was printed; the exit status is 0 only if all held.
 //! `KEEP=1` leaves the servers running and prints how to look around.
@@ -14,6 +14,8 @@ mod cast;
 mod day;
 #[path = "demo/keep.rs"]
 mod keep;
+#[path = "demo/newcomer.rs"]
+mod newcomer;
 #[path = "demo/stage.rs"]
 mod stage;
 
@@ -41,6 +43,7 @@ fn story() -> Result<()> {
     day::answers(&mut play)?;
     day::evening(&mut play)?;
     after::operator(&mut play)?;
+    newcomer::enrolment(&mut play)?;
     after::daemon_and_disk(&mut play)?;
     play.stage.end();
     if keep::wanted() { keep::leave(play) } else { keep::clean(play) }

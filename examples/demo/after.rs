@@ -10,6 +10,7 @@ use crate::cast::{OFFICE, Play, paris};
 use crate::common::lab::{PATIENCE, wait};
 use crate::common::{Form, canary};
 use crate::day::{self, Who};
+use crate::newcomer;
 
 /// The letter of the evening, taken in by the daemon.
 const LAST_SUBJECT: &str = "De l'intérieur";
@@ -44,14 +45,14 @@ pub fn operator(play: &mut Play) -> Result<()> {
 
 /// The daemon takes one more letter; while it runs, its disk is searched.
 pub fn daemon_and_disk(play: &mut Play) -> Result<()> {
-    play.stage.scene("Tuesday 3 March, 21:15", "The daemon, and one more letter");
-    play.at(paris(3, 21, 14)?)?;
+    play.stage.scene("Thursday 5 March, 21:15", "The daemon, and one more letter");
+    play.at(paris(5, 21, 14)?)?;
     let mut daemon = play.practice.spawn_run()?;
     play.stage.typed("cadre run &", "");
     daemon.wait_line("running", PATIENCE)?;
     // It looks once at the mailbox before it begins to watch.
     std::thread::sleep(Duration::from_secs(2));
-    play.at(paris(3, 21, 15)?)?;
+    play.at(paris(5, 21, 15)?)?;
     let text = format!("De l'intérieur : {LAST_WORDS}.\n");
     day::write(play, Who::Helene, LAST_SUBJECT, &text, Form::SignedEncrypted, false)?;
     play.stage.gloss("From the inside: I was in there, sitting on the toy chest.");
@@ -66,7 +67,7 @@ pub fn daemon_and_disk(play: &mut Play) -> Result<()> {
     play.stage.seen(turn["letters"] == 1, &format!("{woken}; a new turn is open"), &|| turn.to_string())?;
     let due = turn["due"].as_str().unwrap_or_default().to_owned();
     play.stage.seen(
-        due.starts_with("2026-03-04T17:00"),
+        due.starts_with("2026-03-06T17:00"),
         "it will be answered tomorrow at six, not tonight",
         &|| due.clone(),
     )?;
@@ -78,7 +79,8 @@ pub fn daemon_and_disk(play: &mut Play) -> Result<()> {
     let facts = play.practice.json(&["status"])?;
     let kept = facts["overdue_turns"] == 0 && facts["well"] == true;
     play.stage.seen(kept, "all is well, and nobody waits past the hour that was promised", &|| facts.to_string())?;
-    play.stage.scene("Tuesday 3 March, 21:16", "The thief: what the server's disk shows");
+    newcomer::night(play)?;
+    play.stage.scene("Thursday 5 March, 23:45", "The thief: what the server's disk shows");
     disk(play, &daemon.log.clone())?;
     let ended = daemon.terminate(Duration::from_secs(6))?;
     play.stage.seen(ended == Some(0), "told to end (SIGTERM), the daemon ends in order", &|| format!("{ended:?}"))
@@ -101,11 +103,28 @@ fn disk(play: &mut Play, log: &Path) -> Result<()> {
         day::OTHER_ANSWER,
         LAST_SUBJECT,
         LAST_WORDS,
+        newcomer::FIRST_SUBJECT,
+        newcomer::FIRST_WORDS,
+        newcomer::FIRST_REPLY,
+        newcomer::NIGHT_SUBJECT,
+        newcomer::NIGHT_WORDS,
+        newcomer::CARD_WORDS,
         "cannelle",
         "gare de Lyon",
         "coffre à jouets",
     ];
-    let people = ["helene@client", "francois@autre", "Hélène", "Béranger", "François", "Hélène B.", "François N."];
+    let people = [
+        "helene@client",
+        "francois@autre",
+        "Hélène",
+        "Béranger",
+        "François",
+        "Hélène B.",
+        "François N.",
+        "claire@autre",
+        "Claire Morel",
+        "Claire M.",
+    ];
     let own = play.practice.dir.clone();
     let files = listing(&own)?;
     let shown: Vec<String> = files.iter().map(|(path, size)| format!("{:>9}  {}", size, below(path, &own))).collect();

@@ -25,9 +25,12 @@ pub struct Play {
     pub therapist: Person,
     pub helene: Person,
     pub francois: Person,
+    /// Comes on Wednesday.
+    pub claire: Person,
     /// Their codes.
     pub c1: String,
     pub c2: String,
+    pub c3: String,
     // Ended last: the servers that everybody above talks to.
     pub lab: Lab,
 }
@@ -51,17 +54,28 @@ impl Play {
         );
         let lab = servers(&mut stage)?;
         let eve = paris(2, 14, 0)?;
-        let (therapist, helene, francois) = people(&mut stage, &lab, paris(1, 10, 0)?)?;
+        let (therapist, helene, francois, claire) = people(&mut stage, &lab, paris(1, 10, 0)?)?;
         let (practice, office) = practice(&mut stage, &lab, [&therapist, &helene, &francois], eve)?;
-        let mut play =
-            Self { stage, practice, office, therapist, helene, francois, c1: String::new(), c2: String::new(), lab };
+        let mut play = Self {
+            stage,
+            practice,
+            office,
+            therapist,
+            helene,
+            francois,
+            claire,
+            c1: String::new(),
+            c2: String::new(),
+            c3: String::new(),
+            lab,
+        };
         play.clients()?;
         Ok(play)
     }
 
     /// Turns everybody's clock.
     pub fn at(&self, time: DateTime<Utc>) -> Result<()> {
-        for person in [&self.therapist, &self.helene, &self.francois] {
+        for person in [&self.therapist, &self.helene, &self.francois, &self.claire] {
             person.set_clock(time);
         }
         self.practice.set_time(time)
@@ -160,17 +174,18 @@ fn servers(stage: &mut Stage) -> Result<Lab> {
     Ok(lab)
 }
 
-fn people(stage: &mut Stage, lab: &Lab, born: DateTime<Utc>) -> Result<(Person, Person, Person)> {
+fn people(stage: &mut Stage, lab: &Lab, born: DateTime<Utc>) -> Result<(Person, Person, Person, Person)> {
     let therapist = Person::generate(lab, "agnes", "Agnès Fontanel", "agnes@exemple.example", born)?;
     let helene = Person::generate(lab, "helene", "Hélène Béranger", "helene@client.example", born)?;
     let francois = Person::generate(lab, "francois", "François Noël", "francois@autre.example", born)?;
+    let claire = Person::generate(lab, "claire", "Claire Morel", "claire@autre.example", born)?;
     for (person, part) in [(&therapist, "the therapist"), (&helene, "a client"), (&francois, "a client")] {
         let tail = &person.fingerprint[person.fingerprint.len().saturating_sub(16)..];
         let who = format!("{part}: {} <{}>, key …{tail}", person.name, person.address);
         stage.seen(person.fingerprint.len() == 40, &who, &String::new)?;
     }
     stage.say("Each has a mail program, a mailbox at the provider, and a fresh GnuPG key.");
-    Ok((therapist, helene, francois))
+    Ok((therapist, helene, francois, claire))
 }
 
 fn practice(stage: &mut Stage, lab: &Lab, people: [&Person; 3], eve: DateTime<Utc>) -> Result<(Practice, String)> {

@@ -37,7 +37,7 @@ pub fn night(play: &mut Play) -> Result<()> {
     play.stage.boxed("what the mail provider sees of it", &lines);
     let hidden = !String::from_utf8_lossy(&sent).contains("Trois heures");
     play.stage.seen(hidden, "her letter lies in the practice's mailbox, encrypted and signed", &String::new)?;
-    play.stage.say("Cadre looks at the mailbox. Here it makes one pass at a time; as a daemon it watches (scene 12).");
+    play.stage.say("Cadre looks at the mailbox. Here it makes one pass at a time; as a daemon it watches (scene 16).");
     play.at(paris(3, 3, 1)?)?;
     let counts = play.pass()?;
     let filed = counts["filed"] == 1 && counts["failed"] == 0;
@@ -224,14 +224,24 @@ pub fn evening(play: &mut Play) -> Result<()> {
 pub enum Who {
     Helene,
     Francois,
+    Claire,
+    Agnes,
+}
+
+impl Who {
+    pub fn person(self, play: &Play) -> &Person {
+        match self {
+            Self::Helene => &play.helene,
+            Self::Francois => &play.francois,
+            Self::Claire => &play.claire,
+            Self::Agnes => &play.therapist,
+        }
+    }
 }
 
 /// Writes a letter, shows it as its writer sees it, and sends it over SMTP.
 pub fn write(play: &Play, who: Who, subject: &str, text: &str, form: Form, forged: bool) -> Result<()> {
-    let person = match who {
-        Who::Helene => &play.helene,
-        Who::Francois => &play.francois,
-    };
+    let person = who.person(play);
     let mut letter = Letter::new(OFFICE, subject, text).form(form).at(person.now());
     if forged {
         letter.forged_from = Some((play.helene.name.clone(), play.helene.address.clone()));
@@ -251,7 +261,7 @@ pub fn write(play: &Play, who: Who, subject: &str, text: &str, form: Form, forge
 }
 
 /// Answers the mail with these words in its subject as a mail program would; shows what was typed.
-fn answer(play: &Play, subject: &str, text: &str) -> Result<()> {
+pub fn answer(play: &Play, subject: &str, text: &str) -> Result<()> {
     let (raw, read) = play.newest(&play.therapist, subject)?;
     let letter = play.therapist.reply_to(&raw, text)?.at(play.therapist.now());
     let lines = [format!("Subject: {}", letter.subject), String::new(), text.to_owned(), String::new()];

@@ -33,14 +33,15 @@ pub fn clean(play: Play) -> Result<()> {
 
 /// Leaves servers and daemon running; prints how to look around and how to end it.
 pub fn leave(mut play: Play) -> Result<()> {
-    play.at(paris(3, 21, 30)?)?;
+    play.at(paris(5, 23, 50)?)?;
     let dir = play.lab.dir.clone();
     let bin = dir.join("bin");
     fs::create_dir_all(&bin)?;
     let environment = environment(&play)?;
     let binary = crate::common::Practice::built_binary()?;
     script(&bin.join("cadre"), &format!("{environment}exec {} \"$@\"\n", binary.display()))?;
-    let people = [("agnes", &play.therapist), ("helene", &play.helene), ("francois", &play.francois)];
+    let people =
+        [("agnes", &play.therapist), ("helene", &play.helene), ("francois", &play.francois), ("claire", &play.claire)];
     for (id, person) in people {
         let rc = dir.join(format!("{id}.muttrc"));
         fs::write(&rc, muttrc(&play, person)?)?;
