@@ -207,9 +207,6 @@ impl Play {
             if proven {
                 self.keyword(client, sort);
             }
-            if sort == Sort::No {
-                self.model.clients[client].state = State::Declined;
-            }
             let opens = !matches!(sort, Sort::Empty | Sort::Automatic | Sort::List);
             self.model.filed(number, opens);
         } else if handled.outcome == Outcome::Held {
