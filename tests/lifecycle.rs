@@ -377,7 +377,7 @@ fn an_order_in_the_wrong_thread_is_taken_back_before_its_letter_leaves() -> Resu
     ensure!(turn["state"] == "open" && turn["letters"] == 3, "{turn}");
     ensure!(turn["due"].as_str().is_some_and(|due| due.starts_with("2026-03-02T17:00")), "{turn}");
     let told = round.one(&s.therapist)?.read.text();
-    ensure!(told.contains("la lettre d’adieu") && told.contains("suivi en cours"), "{told}");
+    ensure!(told.contains("la lettre de clôture") && told.contains("suivi en cours"), "{told}");
     let (_, kinds) = answer(&play, &second, "/cancel", march(2, 11, 5))?;
     ensure!(kinds.is_empty() && state(&play, &s.c1)? == "active", "{kinds:?}");
     play.answer(&second, "Une autre réponse.", march(2, 11, 10))?;

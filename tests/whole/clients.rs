@@ -76,8 +76,8 @@ impl Play {
         draft.form = form;
         draft.automatic = sort == Sort::Automatic;
         draft.autocrypt = sort == Sort::Key;
-        if let (Sort::Accept, Some(frame)) = (sort, &self.model.clients[index].frame) {
-            draft.references.push(frame.clone());
+        if let (Sort::Accept | Sort::No, Some(asked)) = (sort, &self.model.clients[index].asked) {
+            draft.references.push(asked.clone());
         }
         if sort == Sort::List {
             draft.extra = "List-Id: <liste.example>\r\nPrecedence: list\r\n".to_owned();
@@ -204,6 +204,10 @@ impl Play {
         }
         if handled.outcome == Outcome::Filed {
             let proven = matches!(form, Form::Sealed | Form::Signed);
+            if sort == Sort::No && state == State::Invited {
+                self.model.clients[client].state = State::Declined;
+                self.model.tally.one("invitations refused");
+            }
             if proven {
                 self.keyword(client, sort);
             }
@@ -217,7 +221,7 @@ impl Play {
     /// What a client's keyword does to their state, where it is certain that they wrote it.
     fn keyword(&mut self, client: usize, sort: Sort) {
         let (sure, clock) = (self.sure(), self.clock());
-        let answers = self.model.clients[client].frame.is_some();
+        let answers = self.model.clients[client].asked.is_some();
         let done = match sort {
             Sort::Accept if answers && self.model.clients[client].state == State::Asked => {
                 self.model.clients[client].state = State::Active;
@@ -259,7 +263,7 @@ impl Play {
             rested: Vec::new(),
             agreed: false,
             discreet: false,
-            frame: None,
+            asked: None,
             safety: Vec::new(),
         });
         self.send_order(therapist, None, None, What::Invite(index));

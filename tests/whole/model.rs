@@ -35,8 +35,8 @@ pub struct Client {
     /// A locum may read their letters.
     pub agreed: bool,
     pub discreet: bool,
-    /// The newest letter that asked them to agree to the frame.
-    pub frame: Option<String>,
+    /// The newest letter that asked them something: to come, or to agree to the frame.
+    pub asked: Option<String>,
     /// When safety letters reached them.
     pub safety: Vec<(Kind, DateTime<Utc>)>,
 }
@@ -342,7 +342,7 @@ impl Model {
         }
         let client = &mut self.clients[index];
         match kind {
-            Kind::Frame | Kind::ConsentRenewal => client.frame = Some(read.id.clone()),
+            Kind::Invitation | Kind::Frame | Kind::ConsentRenewal => client.asked = Some(read.id.clone()),
             Kind::Reply => {
                 promise!(client.consent, "a reply reached {code} without consent");
                 let day = now.with_timezone(&client.zone).date_naive();

@@ -200,7 +200,7 @@ impl Play {
             rested: Vec::new(),
             agreed: index.is_multiple_of(3),
             discreet: false,
-            frame: None,
+            asked: None,
             safety: Vec::new(),
         });
     }
