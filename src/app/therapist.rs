@@ -6,8 +6,6 @@ mod alive;
 mod refusal;
 mod whom;
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
@@ -26,7 +24,7 @@ use super::reply;
 use crate::domain::commands::{self, Command, Parsed, Target};
 use crate::letters::{self, Letter, Outcome, RefusalReason};
 use crate::mime::{self, ReplyText};
-use crate::model::{ClientCode, ClientId, Direction, Kind, Mark, MessageRow, MessageState};
+use crate::model::{Kind, MessageRow, MessageState};
 use crate::store::{Client, Message, Tx};
 
 /// What became of a therapist's mail.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{ClientState, Kind};
+use crate::model::{ClientState, Kind, words};
 
 /// How long after the client's `STOP` one farewell may follow.
 pub const FAREWELL: TimeDelta = TimeDelta::days(14);
@@ -19,33 +19,14 @@ pub const WORDS_WAIT: TimeDelta = TimeDelta::days(14);
 /// How long a discharged client's thread stays at hand before it is archived.
 pub const ARCHIVE_AFTER: TimeDelta = TimeDelta::days(30);
 
-/// Declares an enum with one stable word a member.
-macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vmeta])* $variant),+ }
-
-        impl $name {
-            /// Every member, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word for the journal and the figure.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-    };
-}
-
-named!(
+words!(
     /// Who brings something about.
-    Actor { Therapist = "therapist", Client = "client", Operator = "operator", Clock = "clock" }
+    Actor, "actor" { Therapist = "therapist", Client = "client", Operator = "operator", Clock = "clock" }
 );
 
-named!(
+words!(
     /// What is brought about.
-    Event {
+    Event, "event" {
         /// Somebody is written to for the first time, or again after it came to nothing.
         Invite = "invite",
         /// The operator enrols somebody who consented on paper.

@@ -1,6 +1,13 @@
 //! Whom a therapist's mail is about, and whether it is meant for the practice: by signed bytes only.
 
-use super::*;
+use std::collections::BTreeSet;
+
+use super::{Mail, Refused, Step, by_target};
+use crate::domain::commands::Command;
+use crate::letters::RefusalReason;
+use crate::mime;
+use crate::model::{ClientCode, ClientId, Direction, Kind, Mark, MessageRow};
+use crate::store::{Client, Message, Tx};
 
 impl Mail<'_> {
     /// The one client that signed bytes name: the protected subject's tag, protected References, `/to`,

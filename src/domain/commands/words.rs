@@ -39,7 +39,7 @@ pub(super) enum Word {
 }
 
 /// Every name, folded (lower case, no accents), the English one first. A later command is one more row here, one
-/// member of [`Word`] and [`Command`], and one arm of `argument`.
+/// member of [`Word`] and [`Command`](super::Command), and one arm of `argument`.
 pub(super) const TABLE: &[(Word, &[&str])] = &[
     (Word::To, &["to", "a", "pour"]),
     (Word::Cancel, &["cancel", "annuler", "annule"]),
