@@ -121,7 +121,7 @@ fn stop_ends_it_at_once_allows_one_farewell_and_is_undone_by_its_writer_alone() 
     ensure!(state(&play, &s.c1)? == "active");
 
     // Proven: at once. What waited is withdrawn; the letter itself is filed and passed on.
-    let (round, kinds) = letter(&play, "Je préfère arrêter là.\n\n*Stop.*\n", march(2, 10, 0))?;
+    let (round, kinds) = letter(&play, "Je préfère arrêter là.\n\n*STOP.*\n", march(2, 10, 0))?;
     ensure!(state(&play, &s.c1)? == "discharged" && kinds == ["stopped"], "{kinds:?} {}", round.story());
     ensure!(play.states(&s.c1, "reply")? == ["cancelled"]);
     ensure!(play.turn(&s.c1)?["state"] == "answered", "{}", play.turn(&s.c1)?);

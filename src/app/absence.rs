@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::json;
 
 use super::AppError;
@@ -169,28 +169,47 @@ pub async fn enter(
     }))
 }
 
+/// After its own end an absence is still what `/back` means, and not the next one.
+const JUST_BACK: TimeDelta = TimeDelta::days(3);
+
 /// What is true after an absence was ended.
 pub struct Ended {
+    /// The days that will not be an absence; None: it had begun.
+    pub withdrawn: Option<Days>,
     /// When letters leave again.
     pub next: Option<DateTime<Utc>>,
     /// How many clients are written to.
     pub clients: u32,
 }
 
-/// `/back`: ends the absence that runs, else withdraws the next one. None: there is none.
+/// `/back`: ends the absence that runs, else withdraws the next one. None: there is none, or one has just ended by
+/// itself, and who comes back from it doesn't mean the next.
 ///
 /// # Errors
 /// [`AppError`].
 pub async fn back(ctx: &Context, tx: &mut Tx, id: &TherapistId, now: DateTime<Utc>) -> Result<Option<Ended>, AppError> {
     let all = tx.absences().await?;
     let today = with(ctx, id, &all)?.schedule.local_day(now);
-    // One that is over and waits for the morning of its return is as good as ended.
-    let mut live = all.into_iter().filter(|other| other.therapist == *id && other.is_live());
-    let Some(absence) = live.find(|other| !other.days().is_over(today)) else { return Ok(None) };
-    let clients = cut(ctx, tx, absence, today, now).await?;
+    let own = all.iter().filter(|other| other.therapist == *id);
+    let (live, ended): (Vec<&Absence>, Vec<&Absence>) = own.partition(|other| other.is_live());
+    let runs = live.iter().find(|other| other.days().covers(today));
+    // Over, and waiting for the morning of its return.
+    let over = live.iter().find(|other| other.days().is_over(today));
+    let begun = |other: &&&Absence| other.first_day <= today;
+    let just_back = ended.iter().filter(begun).any(|other| other.ended_at.is_some_and(|at| now - at < JUST_BACK));
+    let coming = live.iter().min_by_key(|other| other.first_day).filter(|_| !just_back);
+    let (clients, withdrawn) = match (runs, over, coming) {
+        (Some(runs), ..) => (cut(ctx, tx, (*runs).clone(), today, now).await?, None),
+        (None, Some(over), _) => {
+            let tell = over.announced_at.is_some() || over.started_at.is_some();
+            (end(ctx, tx, (*over).clone(), tell, now).await?, None)
+        }
+        (None, None, Some(coming)) => (cut(ctx, tx, (*coming).clone(), today, now).await?, Some(coming.days())),
+        (None, None, None) => return Ok(None),
+    };
     let all = tx.absences().await?;
     let next = with(ctx, id, &all)?.schedule.next_slot(now).map(|slot| slot.at);
-    Ok(Some(Ended { next, clients }))
+    Ok(Some(Ended { withdrawn, next, clients }))
 }
 
 /// Takes the rest of an absence back: today belongs to it no more.
@@ -482,7 +501,10 @@ pub(super) async fn ordered(mail: &Mail<'_>, tx: &mut Tx, command: &Command) -> 
         };
     }
     match back(mail.ctx, tx, id, mail.now).await? {
-        Some(Ended { next, clients }) => Ok(Ok(Some(Outcome::Back { next, clients }))),
+        Some(Ended { withdrawn, next, clients }) => {
+            let (from, until) = (withdrawn.map(|days| days.first), withdrawn.and_then(|days| days.last));
+            Ok(Ok(Some(Outcome::Back { from, until, next, clients })))
+        }
         None => refused(RefusalReason::NotAbsent),
     }
 }

@@ -62,8 +62,16 @@ pub async fn sheet(ctx: &Context, tx: &mut Tx, therapist: &Therapist, at: DateTi
     }
     // What is held or failed may be of somebody whose line isn't shown any more.
     let find = |id| own.iter().find(|client| Some(client.id) == id);
-    let held_all: Vec<Message> =
-        tx.held().await?.into_iter().filter(|m| m.therapist.as_ref() == Some(therapist.id())).collect();
+    let held_all: Vec<Message> = tx
+        .held()
+        .await?
+        .into_iter()
+        .filter(|m| match m.client {
+            // Of a client who has another therapist by now it is theirs to discard.
+            Some(_) => find(m.client).is_some(),
+            None => m.therapist.as_ref() == Some(therapist.id()),
+        })
+        .collect();
     let (held_replies, held): (Vec<_>, Vec<_>) = held_all.into_iter().partition(|m| m.kind == Kind::Reply);
     // The letter to somebody who was declined may still wait.
     let mut waiting = waiting_lines(tx, therapist, &|id| own.iter().find(|client| Some(client.id) == id)).await?;
@@ -317,7 +325,7 @@ pub async fn due_lines(tx: &mut Tx, therapist: &Therapist, slot: DateTime<Utc>) 
             Ok(None) | Err(StoreError::Tampered { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
-        if client.therapist != *therapist.id() || !client.state.in_treatment() {
+        if client.therapist != *therapist.id() || !client.state.in_treatment() || client.care.muted {
             continue;
         }
         let letters = tx.letters_in_turn(turn.id).await?;

@@ -20,9 +20,12 @@ use super::reply;
 use super::requests;
 use super::therapist;
 use crate::domain::intake::{Action, Dropped, Refusal};
+use crate::domain::keywords::{Keyword, Keywords};
 use crate::domain::rhythm::{OnLetter, Slot, next_digest, on_letter};
 use crate::letters::{self, Letter, RefusalReason};
-use crate::model::{Address, Direction, Filing, Forwarding, Kind, Mark, MessageState, Scanned, TurnRow, Verdict};
+use crate::model::{
+    Address, ClientState, Direction, Filing, Forwarding, Kind, Mark, MessageState, Scanned, TurnRow, Verdict,
+};
 use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
 
 /// What became of one message; the words of `run --once`'s counts.
@@ -231,6 +234,7 @@ async fn file(
     if !still_proven(client, sealed) {
         return Err(AppError::KeyChanged);
     }
+    let opens_turn = opens_turn && !only_agrees(tx, client, sealed).await?;
     let wished = sealed.keywords.as_ref().and_then(|words| keywords::wished(client, sealed.standing, words));
     let safety = crisis::safety(tx, sealed, now).await?;
     let turn = if opens_turn && client.state.in_treatment() {
@@ -261,10 +265,22 @@ async fn file(
     let Some(client) = &tx.client(client.id).await? else { return Ok(()) };
     let changed = keywords::carry_out(ctx, tx, client, sealed, now).await?;
     // One letter an answer: a safety letter, or what was decided, comes before how things stand.
-    if !(sealed.automatic || enrolled || changed || safety.is_some()) {
+    let Some(client) = &tx.client(client.id).await? else { return Ok(()) };
+    // Back from STOP in a suspension there is no letter of its own.
+    let told = changed && client.state != ClientState::Suspended;
+    if !(sealed.automatic || enrolled || told || safety.is_some()) {
         life::notice(ctx, tx, client, sealed.origin.message_id.clone(), now).await?;
     }
     Ok(())
+}
+
+/// Nothing but `J'ACCEPTE`, where something was asked: it is confirmed by a letter of its own and waits for no reply.
+async fn only_agrees(tx: &mut Tx, client: &Client, sealed: &Sealed) -> Result<bool, AppError> {
+    let agrees = |words: &Keywords| words.only() && words.has(Keyword::Accept);
+    if !sealed.keywords.as_ref().is_some_and(agrees) || !sealed.standing.is_to_us() {
+        return Ok(false);
+    }
+    Ok(client.care.transfer_to.is_some() || enrol::frame::awaited(tx, client).await?.is_some())
 }
 
 /// The letter's place in the client's turn, with the turn's one acknowledgement. Without a slot (in an absence whose
@@ -482,7 +498,21 @@ async fn refuse(
         Refusal::Undecryptable => RefusalReason::Undecryptable,
         Refusal::Partial => RefusalReason::Partial,
     };
-    send_refusal(ctx, tx, therapist, None, reason, None, now).await
+    send_refusal(ctx, tx, therapist, None, reason.into(), now).await
+}
+
+/// What a therapist is told of a mail that wasn't obeyed.
+pub struct Unobeyed<'a> {
+    pub reason: RefusalReason,
+    /// The commands that were understood in it, none of them carried out.
+    pub understood: Vec<&'static str>,
+    pub in_reply_to: Option<&'a str>,
+}
+
+impl From<RefusalReason> for Unobeyed<'_> {
+    fn from(reason: RefusalReason) -> Self {
+        Self { reason, understood: Vec::new(), in_reply_to: None }
+    }
 }
 
 /// Tells a therapist why nothing was done; `false` beyond the hour's ceiling.
@@ -491,10 +521,10 @@ pub async fn send_refusal(
     tx: &mut Tx,
     therapist: &Therapist,
     client: Option<&Client>,
-    reason: RefusalReason,
-    in_reply_to: Option<&str>,
+    unobeyed: Unobeyed<'_>,
     now: DateTime<Utc>,
 ) -> Result<bool, AppError> {
+    let Unobeyed { reason, understood, in_reply_to } = unobeyed;
     let word = serde_json::to_value(&reason).ok().and_then(|v| v.get("kind").cloned()).unwrap_or_default();
     let code = client.map(|client| &client.code);
     tx.journal(now, "refused", code, json!({ "therapist": therapist.id().0, "why": word })).await?;
@@ -512,6 +542,7 @@ pub async fn send_refusal(
         code: client.map(|client| client.code.clone()),
         label: client.and_then(|client| client.label.clone()),
         reason,
+        understood,
     };
     let letter = Letter::Refusal(facts);
     post::to_therapist_sealed(ctx, tx, therapist, client, Kind::Refusal, &letter, now, in_reply_to).await?;
@@ -527,7 +558,7 @@ async fn over_limit(
 ) -> Result<(), AppError> {
     if let Some(therapist) = therapist {
         let limit = ctx.config.intake.max_message;
-        send_refusal(ctx, tx, therapist, None, RefusalReason::TooLarge { limit }, None, now).await?;
+        send_refusal(ctx, tx, therapist, None, RefusalReason::TooLarge { limit }.into(), now).await?;
         return Ok(());
     }
     if let Some(client) = client {

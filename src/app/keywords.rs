@@ -33,21 +33,26 @@ fn event(client: &Client, wish: Wish) -> Option<Event> {
 pub fn wished(client: &Client, standing: Standing, keywords: &Keywords) -> Option<Event> {
     let event = event(client, keywords.wish()?)?;
     let possible = life::possible(client, event, Actor::Client).is_ok();
-    // An invitation and the frame are declined in their own way (`app/enrol`).
-    (standing.steers(client.care.since) && possible && event != Event::Refuse).then_some(event)
+    let counts = match event {
+        // An invitation and the frame are declined in their own way (`app/enrol`).
+        Event::Refuse => false,
+        Event::Stop => standing.stops(client.consented_at.max(client.care.unstopped)),
+        _ => standing.steers(client.care.since),
+    };
+    (counts && possible).then_some(event)
 }
 
 /// Marks for a wish that a person has to decide about: the writer isn't proven, the letter comes too late, or the wish
 /// isn't the client's to fulfil. What is so already needs no mark.
 pub fn marks(client: &Client, standing: Standing, keywords: &Keywords) -> Vec<Mark> {
     use ClientState::{Archived, ConsentPending, Declined, Discharged, Invited, Paused, Suspended};
-    if wished(client, standing, keywords).is_some() {
-        return Vec::new();
-    }
-    let ended = matches!(client.state, Discharged | Archived | Declined);
+    let wished = wished(client, standing, keywords);
+    // An end that can still be taken back isn't one for them yet.
+    let ended = matches!(client.state, Discharged | Archived | Declined) && client.care.undo.is_none();
     let asked = matches!(client.state, Invited | ConsentPending);
     let mut marks: Vec<Mark> = Vec::new();
-    let found = keywords.all().iter().filter_map(|keyword| match keyword {
+    let found = keywords.all().iter().filter(|_| wished.is_none()).chain(keywords.doubtful());
+    let found = found.filter_map(|keyword| match keyword {
         Keyword::Stop if !ended => Some(Mark::AsksStop),
         // Whether it answers what was asked is known only when it is filed.
         Keyword::Refuse if asked => Some(Mark::AsksStop),
@@ -66,8 +71,10 @@ pub fn marks(client: &Client, standing: Standing, keywords: &Keywords) -> Vec<Ma
 /// Whether the mail says nothing but what is carried out here, and so waits for no answer. Where a person has to
 /// decide it stands as a letter among those to answer, so that it is seen.
 pub fn is_order_only(client: &Client, standing: Standing, keywords: &Keywords) -> bool {
-    let pages = keywords.all().iter().all(|keyword| matches!(keyword, Keyword::Guide | Keyword::Internet));
-    let pages = pages && standing.is_to_us();
+    let answered = |keyword: &Keyword| {
+        matches!(keyword, Keyword::Guide | Keyword::Internet | Keyword::AcceptCover | Keyword::RefuseCover)
+    };
+    let pages = keywords.all().iter().all(answered) && standing.is_to_us();
     keywords.only() && (pages || !client.state.in_treatment() || wished(client, standing, keywords).is_some())
 }
 
@@ -92,6 +99,7 @@ pub async fn carry_out(
             paper(ctx, tx, client, kind, sealed.origin.message_id.clone(), now).await?;
         }
     }
+    keep_ended(tx, client, sealed, now).await?;
     let Some(event) = wished(client, sealed.standing, keywords) else { return Ok(false) };
     match life::change_told(ctx, tx, client, event, Actor::Client, now).await? {
         Ok(changed) => {
@@ -100,6 +108,23 @@ pub async fn carry_out(
         }
         Err(_) => Ok(false),
     }
+}
+
+/// `STOP` while the therapist's own words about the end wait for their slot: they may be withdrawn, the end not any more.
+async fn keep_ended(tx: &mut Tx, client: &Client, sealed: &Sealed, now: DateTime<Utc>) -> Result<(), AppError> {
+    let stops = sealed.keywords.as_ref().is_some_and(|keywords| keywords.wish() == Some(Wish::Stop));
+    let ended = client.state == ClientState::Discharged && client.care.undo.is_some();
+    if !(stops && ended && sealed.standing.stops(client.consented_at)) {
+        return Ok(());
+    }
+    tx.change_care(client.id, |care| {
+        if let Some(before) = care.undo.take() {
+            (care.stopped_in, care.previous) = (Some(before.state), before.previous);
+        }
+    })
+    .await?;
+    tx.journal(now, "stop-noted", Some(&client.code), json!({})).await?;
+    Ok(())
 }
 
 /// A page that was asked for, one of a kind a day; it leaves sealed or not at all.

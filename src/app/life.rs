@@ -102,6 +102,9 @@ pub async fn change_told(
         care.stopped_in = memory.stopped_in;
         care.own_pause = memory.own_pause;
         care.stopped = event == Event::Stop;
+        if event == Event::Unstop {
+            care.unstopped = Some(now);
+        }
         let (since, told) = (care.since, care.told);
         (care.since, care.told) = match (event, &care.undo) {
             // An archive is the same to the client as the end that led to it.
@@ -371,7 +374,8 @@ pub async fn proposals(tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Resu
         let written = tx.last_letter_at(client.id).await?;
         proposals.check_in = match delivered {
             Some(at) => {
-                let quiet = now - at >= CHECK_IN_AFTER && written.is_none_or(|letter| letter <= at);
+                // A later letter was closed without one: nothing is owed for it.
+                let quiet = now - written.map_or(at, |letter| letter.max(at)) >= CHECK_IN_AFTER;
                 // Asked already: it is proposed again after another week.
                 quiet && tx.count_outbox(Kind::CheckIn, Some(client.id), now - CHECK_IN_AFTER).await? == 0
             }

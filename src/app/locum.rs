@@ -20,7 +20,7 @@ use super::therapist::Mail;
 use crate::domain::commands::Command;
 use crate::letters::{self, EnrolmentStep, Letter, TherapistFacts};
 use crate::mime;
-use crate::model::{AbsenceRow, Kind, MessageRow, TherapistId};
+use crate::model::{AbsenceRow, ClientState, Kind, MessageRow, TherapistId};
 use crate::store::{Absence, Client, Tx};
 
 /// The letters of an absence, made when they leave: what has changed meanwhile is said, or nothing.
@@ -243,17 +243,18 @@ async fn covered(tx: &mut Tx, therapist: &TherapistId) -> Result<Vec<Client>, Ap
 }
 
 /// `J'ACCEPTE LE REMPLACEMENT` in verified mail: from now on this client's unanswered letters are sealed to a locum
-/// too. Letters that were filed before can be opened by nobody here, and stay with the therapist alone.
+/// too. Letters that were filed before can be opened by nobody here, and stay with the therapist alone. `true`: the
+/// client is told at once who reads.
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn agree(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<(), AppError> {
+pub async fn agree(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<bool, AppError> {
     if client.care.locum_consent.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     tx.change_care(client.id, |care| care.locum_consent = Some(now)).await?;
     tx.journal(now, "locum-agreed", Some(&client.code), json!({})).await?;
-    let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(()) };
+    let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(false) };
     let facts = letters::Enrolment {
         code: client.code.clone(),
         label: client.label.clone(),
@@ -271,8 +272,9 @@ pub async fn agree(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Ut
         Post::to_client(Kind::Locum, agreed.id, now)
             .enqueue(ctx, tx, &Recipe::Absence(Paper::Locum { absence: absence.id }), now)
             .await?;
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// `REMPLACEMENT NON` in verified mail: nobody but the therapist reads this client's letters any more. The therapist
@@ -362,6 +364,8 @@ fn write(
     let cadre = &therapist.settings.cadre;
     let locum = absence.locum.as_ref().and_then(|locum| ctx.therapist(locum));
     let (from, until) = (absence.first_day, absence.last_day);
+    // In a pause no reply is owed, and none is announced.
+    let paused = client.state == ClientState::Paused;
     Some(match paper {
         Paper::Planned { .. } | Paper::Start { .. } => {
             let facts = letters::AbsencePlanned {
@@ -369,7 +373,7 @@ fn write(
                 therapist: name,
                 from,
                 until: until?,
-                next: slot_after(ctx, absence, client),
+                next: slot_after(ctx, absence, client).filter(|_| !paused),
                 locum: locum.map(|locum| locum.settings.name.clone()),
                 locum_agreed: client.care.locum_consent.is_some(),
                 fallback: text(&cadre.fallback),
@@ -393,7 +397,8 @@ fn write(
             practice,
             therapist: name,
             cancelled: until.is_some_and(|last| last < from),
-            next: ctx.schedule(therapist, client).next_slot(now).map(|slot| slot.at),
+            next: ctx.schedule(therapist, client).next_slot(now).map(|slot| slot.at).filter(|_| !paused),
+            paused,
             lines,
         }),
         Paper::Locum { .. } => {

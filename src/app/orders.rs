@@ -8,7 +8,7 @@ use super::AppError;
 use super::compose::{self, Head, WaitingLetter};
 use super::life::orders::{hurry, may_write, take_back};
 use super::reply::{Answered, answered, end_turn, end_waiting, letter, move_reply, queue, refused, store, taken_days};
-use super::therapist::{Mail, Step};
+use super::therapist::{Mail, Step, first_line};
 use crate::domain::rhythm::{self, AfterCancel, Schedule, Slot, next_free, on_cancel};
 use crate::letters::{Outcome, RefusalReason};
 use crate::mime::{self, OutPart};
@@ -121,7 +121,7 @@ pub async fn urgent(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outco
         .await?;
         queue(mail.ctx, tx, client, &message, mail.now, mail.now).await?;
         tx.journal(mail.now, "urgent", Some(&client.code), json!({ "waited": true })).await?;
-        return Ok(Ok(Outcome::Urgent));
+        return Ok(Ok(Outcome::Urgent { line: first_line(&letter.text) }));
     };
     let known = answered(mail, tx, client).await?;
     let answered = withdraw_closing(mail, tx, client, known).await?;
@@ -134,7 +134,7 @@ pub async fn urgent(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Step<Outco
     queue(mail.ctx, tx, client, &message, mail.now, mail.now).await?;
     end_turn(mail, tx, client, &schedule, &message, &answered).await?;
     tx.journal(mail.now, "urgent", Some(&client.code), json!({ "waited": false })).await?;
-    Ok(Ok(Outcome::Urgent))
+    Ok(Ok(Outcome::Urgent { line: None }))
 }
 
 /// `/now`: a practical word, outside the count, one a local day.

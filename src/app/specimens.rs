@@ -25,8 +25,8 @@ pub fn own_facts(config: &Config, lines: &Lines, therapist: &Therapist, language
     put("server", json!(frame::server(cadre, language)));
     put("records", json!(frame::records(cadre, language)));
     put("other_way", json!(cadre.fallback.get(language)));
-    put("lines", json!(lines.crisis(&therapist.country, language)));
-    put("violence_lines", json!(lines.violence(&therapist.country, language)));
+    put("lines", json!(lines.crisis(&config.practice.country, language)));
+    put("violence_lines", json!(lines.violence(&config.practice.country, language)));
     put("limit", json!(config.intake.max_message));
     let person = json!({
         "name": therapist.name,

@@ -14,7 +14,7 @@ use super::absence;
 use super::context::Context;
 use super::crisis;
 use super::enrol;
-use super::intake::{self, send_refusal};
+use super::intake::{self, Unobeyed, send_refusal};
 use super::life::orders as life;
 use super::locum;
 use super::orders;
@@ -111,10 +111,17 @@ pub async fn obey(ctx: &Context, tx: &mut Tx, from: &FromTherapist, now: DateTim
             if let (RefusalReason::WrongWords, Some(client)) = (&refused.reason, &client) {
                 enrol::accept::count_wrong(tx, client, now).await?;
             }
-            let told = send_refusal(ctx, tx, &from.therapist, client.as_ref(), refused.reason, origin, now).await?;
+            let unobeyed = Unobeyed { reason: refused.reason, understood: understood(from), in_reply_to: origin };
+            let told = send_refusal(ctx, tx, &from.therapist, client.as_ref(), unobeyed, now).await?;
             Ok(if told { Obeyed::Refused } else { Obeyed::TooMany })
         }
     }
+}
+
+/// The commands of a mail that was refused, where all of them can be read.
+fn understood(from: &FromTherapist) -> Vec<&'static str> {
+    let parsed = commands::parse(&mime::reply_text(&from.content.text).text);
+    parsed.map_or_else(|_| Vec::new(), |parsed| parsed.commands.iter().map(Command::name).collect())
 }
 
 async fn consider(

@@ -105,7 +105,8 @@ async fn missed_turn(
         Err(error) => return Err(error.into()),
     };
     let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(()) };
-    if !client.state.in_treatment() {
+    // Nothing leaves to a muted person, so nothing is missed either.
+    if !client.state.in_treatment() || client.care.muted {
         return Ok(());
     }
     let schedule = ctx.schedule(&therapist, &client);

@@ -92,13 +92,23 @@ async fn back(ctx: &Context, json: bool, id: &TherapistId, now: DateTime<Utc>) -
         Ok::<_, crate::app::AppError>(ended)
     };
     let Some(ended) = work.await.map_err(|error| fail(&error))? else {
-        eprintln!("cadre: {id} isn't absent, and no absence is entered");
+        eprintln!(
+            "cadre: {id} isn't absent: an absence that was over has ended by itself, one that is to come can be withdrawn three days later"
+        );
         return Err(FAILED);
     };
     if json {
-        return print_json(&json!({ "therapist": id.0, "next": ended.next.map(utc), "clients": ended.clients }));
+        return print_json(&json!({
+            "therapist": id.0,
+            "withdrawn": ended.withdrawn.map(|days| json!({ "from": days.first, "until": days.last })),
+            "next": ended.next.map(utc),
+            "clients": ended.clients,
+        }));
     }
-    println!("{id} is back; {} client(s) are told", ended.clients);
+    match ended.withdrawn {
+        Some(days) => println!("the absence from {} is withdrawn; {} client(s) are told", days.first, ended.clients),
+        None => println!("{id} is back; {} client(s) are told", ended.clients),
+    }
     if let Some(next) = ended.next {
         println!("letters leave again at {}", utc(next));
     }

@@ -38,6 +38,12 @@ impl Standing {
                 .signed_at
                 .is_none_or(|at| self.first_seen - at <= LATEST && since.is_none_or(|since| at >= since - CLOCKS))
     }
+
+    /// Whether its `STOP` is obeyed: however late it comes and whatever was ordered meanwhile, unless it was signed
+    /// before the correspondence `began`, or was taken up again after an earlier `STOP`. It can be undone.
+    pub fn stops(&self, began: Option<DateTime<Utc>>) -> bool {
+        self.is_to_us() && self.signed_at.is_none_or(|at| began.is_none_or(|began| at >= began - CLOCKS))
+    }
 }
 
 /// One word that steers.
@@ -97,6 +103,8 @@ pub enum Wish {
 pub struct Keywords {
     /// In the order written, each once.
     found: Vec<Keyword>,
+    /// Written small among other words, where a line like "Stop." may be prose: never obeyed, only pointed out.
+    doubtful: Vec<Keyword>,
     /// Words of new text besides them.
     pub other_words: usize,
 }
@@ -110,6 +118,11 @@ impl Keywords {
     /// In the order written, each once.
     pub fn all(&self) -> &[Keyword] {
         &self.found
+    }
+
+    /// Those that may be prose.
+    pub fn doubtful(&self) -> &[Keyword] {
+        &self.doubtful
     }
 
     /// Nothing but keywords was written: no letter that waits for an answer.
@@ -139,7 +152,7 @@ impl Keywords {
 
 /// Reads the keywords of a letter's new text. Quoted lines, and what stands below the signature delimiter, are skipped.
 pub fn read(new_text: &str) -> Keywords {
-    let mut keywords = Keywords::default();
+    let (mut keywords, mut small) = (Keywords::default(), Vec::new());
     for line in new_text.lines() {
         if matches!(line, "-- " | "--\u{a0}") {
             break;
@@ -149,12 +162,40 @@ pub fn read(new_text: &str) -> Keywords {
         }
         let folded = fold(line);
         match FORMS.iter().find(|(form, _)| *form == folded) {
-            Some((_, keyword)) if !keywords.has(*keyword) => keywords.found.push(*keyword),
-            Some(_) => {}
+            Some((_, keyword)) if is_loud(line) => keywords.found.push(*keyword),
+            Some((_, keyword)) if may_be_prose(*keyword) => small.push(*keyword),
+            Some((_, keyword)) => keywords.found.push(*keyword),
             None => keywords.other_words += words(&folded),
         }
     }
+    if keywords.other_words == 0 {
+        keywords.found.append(&mut small)
+    } else {
+        keywords.doubtful = small
+    }
+    each_once(&mut keywords.found);
+    keywords.doubtful.retain(|keyword| !keywords.found.contains(keyword));
+    each_once(&mut keywords.doubtful);
     keywords
+}
+
+fn each_once(keywords: &mut Vec<Keyword>) {
+    let mut known: Vec<Keyword> = Vec::new();
+    keywords.retain(|keyword| !known.contains(keyword) && (known.push(*keyword), true).1);
+}
+
+/// Single words that also stand on lines of their own in a letter ("Ma tête crie. / Stop."). Nobody writes the others so
+/// without meaning them.
+const fn may_be_prose(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::Stop | Keyword::Pause | Keyword::Resume | Keyword::Refuse | Keyword::Guide | Keyword::Internet
+    )
+}
+
+/// Written in capitals, as the guide shows it.
+fn is_loud(line: &str) -> bool {
+    !line.chars().any(char::is_lowercase)
 }
 
 fn words(line: &str) -> usize {
@@ -321,6 +362,27 @@ mod tests {
         }
         assert_eq!(read("J'accepte votre proposition").other_words, 3);
         assert_eq!(read("> J'accepte votre proposition").other_words, 0);
+    }
+
+    #[test]
+    fn a_small_word_among_others_may_be_prose_and_is_only_pointed_out() {
+        let prose = read("Ma tête crie.\nStop.\nJe n'en peux plus.\n\nPause\n\nnon\n");
+        assert_eq!((prose.all(), prose.wish()), (&[][..], None));
+        assert_eq!(prose.doubtful(), [Keyword::Stop, Keyword::Pause, Keyword::Refuse]);
+        let meant = read("Bonjour,\nstop\nSTOP\nj'accepte\n");
+        assert_eq!((meant.all(), meant.doubtful()), (&[Keyword::Stop, Keyword::Accept][..], &[][..]));
+        assert_eq!(read("stop\n> Ma tête crie.\n").all(), [Keyword::Stop], "nothing else was written");
+    }
+
+    #[test]
+    fn a_stop_counts_however_late_but_not_from_before_the_beginning() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let signed_at = Some(now - TimeDelta::days(3));
+        let standing = Standing { verdict: Verdict::Verified, not_for_us: false, signed_at, first_seen: now };
+        assert!(!standing.steers(None) && standing.stops(None) && standing.stops(Some(now - TimeDelta::days(9))));
+        assert!(!standing.stops(Some(now - TimeDelta::days(2))));
+        assert!(!Standing { verdict: Verdict::Unsigned, ..standing }.stops(None));
+        assert!(!Standing { not_for_us: true, ..standing }.stops(None));
     }
 
     #[test]

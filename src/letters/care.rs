@@ -135,7 +135,8 @@ pub type ConsentRenewal = Frame;
 #[derive(Clone, Serialize)]
 pub struct ConsentRecorded {
     pub practice: String,
-    pub version: u32,
+    /// Of the wording that was agreed to; None: it was only about the cover in absences.
+    pub version: Option<u32>,
     pub at: DateTime<Utc>,
     /// The three letters of the assessment come first.
     pub assessment: bool,
@@ -337,6 +338,8 @@ pub struct AbsenceReturn {
     pub cancelled: bool,
     /// When replies leave again.
     pub next: Option<DateTime<Utc>>,
+    /// The correspondence rests, absence or not.
+    pub paused: bool,
     pub lines: Vec<Line>,
 }
 

@@ -297,6 +297,8 @@ pub struct Refusal {
     pub code: Option<ClientCode>,
     pub label: Option<String>,
     pub reason: RefusalReason,
+    /// The commands that were understood in it, none of them carried out.
+    pub understood: Vec<&'static str>,
 }
 
 /// Signed more than 24 h before it was first seen: asked about, not obeyed.

@@ -47,8 +47,10 @@ pub enum Outcome {
     },
     /// There was nothing to withdraw.
     NothingToCancel,
-    /// Sent outside the count.
-    Urgent,
+    /// Sent outside the count. `line`: the first of the letter that had waited.
+    Urgent {
+        line: Option<String>,
+    },
     /// The practical word was sent.
     Now,
     /// The turn is answered without a letter; `line`: what the client gets. `leaves` None: `/close silent`.
@@ -142,7 +144,10 @@ pub enum Outcome {
         clients: u32,
         announced: Option<DateTime<Utc>>,
     },
+    /// `from`: it had not begun, and will not. `next`: the next slot.
     Back {
+        from: Option<NaiveDate>,
+        until: Option<NaiveDate>,
         next: Option<DateTime<Utc>>,
         clients: u32,
     },

@@ -200,7 +200,8 @@ fn receipts() -> Vec<Json> {
         Outcome::Cancelled { due: Some(leaves) },
         Outcome::Cancelled { due: None },
         Outcome::NothingToCancel,
-        Outcome::Urgent,
+        Outcome::Urgent { line: None },
+        Outcome::Urgent { line: Some("Bonjour Marie,".to_owned()) },
         Outcome::Now,
         Outcome::Closed { leaves: Some(leaves), line: None },
         Outcome::Closed { leaves: Some(leaves), line: line() },
@@ -271,9 +272,10 @@ fn refusals() -> Vec<Json> {
         R::RhythmNeverFires,
     ];
     reasons.extend(staff::reasons());
-    let refusal = |reason| json_of(&Refusal { code: Some(code()), label: label(), reason });
+    let refusal =
+        |reason| json_of(&Refusal { code: Some(code()), label: label(), reason, understood: vec!["/label", "/now"] });
     let mut all: Vec<Json> = reasons.into_iter().map(refusal).collect();
-    all.push(json_of(&Refusal { code: None, label: None, reason: R::NoClient }));
+    all.push(json_of(&Refusal { code: None, label: None, reason: R::NoClient, understood: Vec::new() }));
     all
 }
 

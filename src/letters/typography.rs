@@ -1,7 +1,7 @@
 //! Typography, laid over a template's own words when it is loaded, so that the files stay easy to write.
 
 /// What follows a digit and belongs to it.
-const UNITS: [&str; 8] = ["h", "mots", "jours", "jour", "heures", "colonnes", "lettres", "ans"];
+const UNITS: [&str; 9] = ["h", "minutes", "mots", "jours", "jour", "heures", "colonnes", "lettres", "ans"];
 
 /// Puts no-break spaces before `:` (U+00A0), `;` `?` `!` (U+202F) and inside « » (U+00A0), ties units to their
 /// numbers, and turns apostrophes into ’. What stands in `{{ }}`, `{% %}`, `{# #}`, `< >` and `` ` ` `` is left alone.

@@ -33,7 +33,10 @@ pub use envelope::{Envelope, envelope, inline_entity};
 pub use limits::{Limits, MimeError};
 pub use parse::{DeliveryReport, FromField, Mail};
 pub use protected::protected;
-pub use reply::{ReplyText, TOKEN_LABELS, banner, contains_address, new_text, reply_text, strip_codes, strip_prefixes};
+pub use reply::{
+    ReplyText, TOKEN_LABELS, banner, contains_address, new_text, reply_text, strip_codes, strip_prefixes,
+    unmarked_quotes,
+};
 
 #[cfg(test)]
 mod corpus;

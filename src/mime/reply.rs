@@ -112,12 +112,26 @@ pub fn new_text(text: &str) -> String {
     unquoted(&lines, &mark(&lines))
 }
 
+/// What stands below a heading such as "Message d'origine" without quotation marks: a quotation, or an answer below it.
+pub fn unmarked_quotes(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let lines = without_banners(&text.lines().collect::<Vec<_>>());
+    let marks = mark(&lines);
+    let (lines, marks): (Vec<&str>, Vec<Mark>) =
+        lines.iter().zip(marks).filter(|(line, _)| unquote(line).0 == 0).unzip();
+    having(&lines, &marks, &[Mark::Gone, Mark::Blank])
+}
+
 fn unquoted(lines: &[&str], marks: &[Mark]) -> String {
+    having(lines, marks, &[Mark::Own, Mark::Blank])
+}
+
+fn having(lines: &[&str], marks: &[Mark], wanted: &[Mark]) -> String {
     let kept: Vec<String> = lines
         .iter()
         .zip(marks)
-        .filter(|(_, m)| matches!(m, Mark::Own | Mark::Blank))
-        .map(|(l, _)| l.trim_end().to_owned())
+        .filter(|(_, mark)| wanted.contains(mark))
+        .map(|(line, _)| line.trim_end().to_owned())
         .collect();
     squeeze(&kept)
 }

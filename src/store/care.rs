@@ -36,6 +36,9 @@ pub struct Care {
     /// The state that the client's `STOP` ended, to which `REPRENDRE` leads back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_in: Option<ClientState>,
+    /// When the client's last `STOP` was undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unstopped: Option<DateTime<Utc>>,
     /// The pause is the client's own: only that can be undone by the client.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub own_pause: bool,

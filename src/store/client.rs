@@ -458,6 +458,12 @@ impl Tx {
         self.change_client(id, |raw, _| raw.therapist.clone_from(&therapist.0)).await
     }
 
+    /// # Errors
+    /// [`StoreError::Tampered`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn set_language(&mut self, id: ClientId, language: Language) -> Result<(), StoreError> {
+        self.change_client(id, |raw, _| raw.language = language.as_str().to_owned()).await
+    }
+
     /// Remembers when the client last agreed to the frame.
     ///
     /// # Errors

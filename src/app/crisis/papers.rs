@@ -121,6 +121,8 @@ fn safety_letter(desk: &Desk<'_>, paper: Paper) -> Result<Option<Written>, AppEr
     if client.care.discreet || client.care.safety_quiet {
         return Ok(None);
     }
+    // The same letter may have said STOP or PAUSE.
+    let expected = expected.filter(|_| client.state.in_treatment());
     let (country, language) = (&desk.ctx.config.practice.country, client.language);
     let clear = clear || !desk.sealable(client);
     let name = if clear { desk.ctx.neutral_name(language) } else { desk.ctx.config.practice.name.clone() };

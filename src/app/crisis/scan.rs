@@ -71,9 +71,11 @@ pub fn scan(lexicon: &Lexicon, examined: &Examined, content: Option<&Content>) -
             texts.extend(text.or_else(|| readable().filter(|_| tried)));
         }
     }
+    // Below a heading without quotation marks stands what was quoted, or an answer: nobody can tell which.
+    let below = |content: &Content| lexicon.scan(&mime::unmarked_quotes(&content.text)).is_some();
     match merged(texts.iter().filter_map(|text| lexicon.scan(text))) {
         Some(finding) => Scan::Hit(finding),
-        None if unread => Scan::NotAnalysed,
+        None if unread || content.is_some_and(below) => Scan::NotAnalysed,
         None => Scan::Clear,
     }
 }
@@ -127,6 +129,15 @@ mod tests {
         let new = new_text(text);
         assert!(new.contains("Bonjour") && new.contains("ici"), "{new}");
         assert!(!new.contains("cité"), "{new}");
+    }
+
+    #[test]
+    fn what_stands_below_a_heading_without_marks_may_be_an_answer() {
+        let text = "Merci.\n\n-----Message d'origine-----\nDe : Cabinet\nEnvoyé : lundi 2 mars 2026 10:00\nÀ : Marie\n\nComment allez-vous ?\n\nJe veux mourir.\n";
+        assert!(!new_text(text).contains("mourir"), "{}", new_text(text));
+        let below = mime::unmarked_quotes(text);
+        assert!(below.contains("Je veux mourir.") && !below.contains("Merci"), "{below}");
+        assert!(!mime::unmarked_quotes("Merci.\n\n> Je veux mourir.\n").contains("mourir"));
     }
 
     #[test]

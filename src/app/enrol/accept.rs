@@ -41,6 +41,10 @@ pub async fn accept(mail: &Mail<'_>, tx: &mut Tx, client: &Client, words: &[Stri
     if asks && client.care.muted {
         return refused(RefusalReason::Muted);
     }
+    let missing = super::invite::gaps(ctx, &mail.from.therapist);
+    if asks && !missing.is_empty() {
+        return refused(RefusalReason::FrameIncomplete { missing });
+    }
     let offers = tx.offers(client.id).await?;
     if offers.is_empty() {
         return refused(RefusalReason::NoOffer);

@@ -189,10 +189,10 @@ async fn tell_offer(
     let paper = Paper::KeyArrived { offer: offer.id, origin };
     Post::to_client(Kind::KeyArrived, client.id, now).enqueue(ctx, tx, &Recipe::Enrol(paper), now).await?;
     let practice = ctx.key.certificate().fingerprint();
-    let language = ctx.therapist(&client.therapist).map_or(client.language, |t| t.settings.language);
     let step = EnrolmentStep::Offered {
         received: received(offer),
-        words: code_words::words(&offer.fingerprint, &practice, language),
+        // The same words as the client reads: they are compared on the telephone.
+        words: code_words::words(&offer.fingerprint, &practice, client.language),
         own_fingerprint: offer.fingerprint.clone(),
         fingerprint: practice,
         signed_by_old: offer.by_old,

@@ -5,19 +5,24 @@ use serde_json::json;
 
 use super::super::AppError;
 use super::super::context::Context;
+use super::super::intake;
 use super::super::life;
 use super::super::locum;
 use super::super::post::{Post, Recipe};
 use super::super::prepare::Sealed;
 use super::findings::Findings;
 use super::frame::pending;
+use super::invite::gaps;
 use super::{Paper, answer, tell, tell_therapist};
 use crate::domain::enrolment::{self, ConsentFacts};
 use crate::domain::keywords::{self, Keyword};
 use crate::domain::lifecycle::{Actor, Event};
 use crate::letters::EnrolmentStep;
-use crate::model::{ClientState, Kind, MessageState, OutboxRow};
+use crate::model::{ClientState, Direction, Kind, MessageState, OutboxRow};
 use crate::store::{Client, Consent, Tx, Wording};
+
+/// How often a day a change of mind about the cover in absences is confirmed.
+const COVERS_A_DAY: u64 = 3;
 
 /// What a proven letter of a client's says to what was asked. `true`: it was an answer.
 pub async fn arrived(
@@ -39,6 +44,9 @@ pub async fn arrived(
     let (accepts, covers) = (words.has(Keyword::Accept), words.has(Keyword::AcceptCover) && !uncovers);
     if steers && uncovers && !words.has(Keyword::AcceptCover) {
         locum::withdraw(ctx, tx, client, now).await?;
+        if words.only() && !accepts {
+            cover_recorded(ctx, tx, client, sealed, now).await?;
+        }
     }
     let refuses = words.has(Keyword::Refuse) || words.has(Keyword::Stop);
     if !accepts && !covers && !refuses {
@@ -59,7 +67,10 @@ pub async fn arrived(
     // The letter before an absence asks for it too, in any signed letter of somebody who has agreed to the frame.
     let agreed = client.state.in_treatment() || client.state == ClientState::Paused;
     if covers && steers && (answered.current || answered.frame || agreed) {
-        locum::agree(ctx, tx, client, now).await?;
+        let told = locum::agree(ctx, tx, client, now).await?;
+        if words.only() && !accepts && !told {
+            cover_recorded(ctx, tx, client, sealed, now).await?;
+        }
     }
     let facts = ConsentFacts {
         answers_current: answered.current,
@@ -189,6 +200,11 @@ async fn given(
 ) -> Result<(), AppError> {
     let first = client.state == ClientState::ConsentPending;
     if first {
+        // An element was emptied since the frame was asked: nobody is activated on half of it.
+        if ctx.therapist(&client.therapist).is_none_or(|therapist| !gaps(ctx, &therapist).is_empty()) {
+            tx.journal(now, "frame-incomplete", Some(&client.code), json!({})).await?;
+            return Ok(());
+        }
         let event = if client.care.known { Event::ConsentKnown } else { Event::Consent };
         if life::change(ctx, tx, client, event, Actor::Client, now).await?.is_err() {
             return Ok(());
@@ -214,6 +230,22 @@ async fn given(
     Post::to_client(Kind::ConsentRecorded, client.id, now).enqueue(ctx, tx, &Recipe::Enrol(paper), now).await?;
     let card = card || tx.card(client.id).await?.is_some();
     tell(ctx, tx, client, EnrolmentStep::Consented { version, verdict: sealed.verdict, locum, card }, now).await
+}
+
+/// A word about the cover in absences came alone: it opens no turn, and what holds now is confirmed.
+async fn cover_recorded(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    sealed: &Sealed,
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    if tx.count_outbox(Kind::ConsentRecorded, Some(client.id), now - TimeDelta::days(1)).await? >= COVERS_A_DAY {
+        return Ok(());
+    }
+    let paper = Paper::CoverRecorded { at: now, origin: sealed.origin.message_id.clone() };
+    Post::to_client(Kind::ConsentRecorded, client.id, now).enqueue(ctx, tx, &Recipe::Enrol(paper), now).await?;
+    Ok(())
 }
 
 /// `J'ACCEPTE` that answers no current letter: said so, and asked again, once a day.
@@ -250,6 +282,7 @@ async fn transfer(
         ctx.therapist(id).map_or_else(String::new, |therapist| therapist.settings.name.clone())
     };
     let withdrawn = take_back(tx, client, now).await?;
+    release_held(ctx, tx, client, now).await?;
     tx.set_client_therapist(client.id, to.id()).await?;
     // The label is the other one's words about them.
     tx.set_label(client.id, None).await?;
@@ -279,6 +312,19 @@ async fn transfer(
         post.enqueue(ctx, tx, &Recipe::Enrol(Paper::CardRequest), now).await?;
     }
     super::ask_frame(ctx, tx, &client, Kind::ConsentRenewal, None, None, now).await
+}
+
+/// Held letters are sealed to the therapist before: passed on while they still can be; nobody else could open them.
+async fn release_held(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<(), AppError> {
+    let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(()) };
+    let held = tx.held().await?;
+    let theirs = held.iter().filter(|message| message.client == Some(client.id) && message.direction == Direction::In);
+    for message in theirs.filter(|message| intake::releasable(message)) {
+        tx.set_message_state(message.id, MessageState::Released).await?;
+        intake::forward_now(ctx, tx, &therapist, message, now).await?;
+        tx.journal(now, "released", Some(&client.code), json!({ "why": "transfer" })).await?;
+    }
+    Ok(())
 }
 
 /// Withdraws what the therapist has left waiting; the letters that it answered are unanswered again. How many replies

@@ -134,6 +134,7 @@ async fn again(
     // A key from then is compared anew, as everybody's is.
     tx.set_client_certificate(known.id, invite.certificate.as_ref()).await?;
     tx.end_enrolment(known.id).await?;
+    tx.set_language(known.id, invite.language).await?;
     tx.change_care(known.id, |care| {
         care.known = invite.known;
         care.mode = invite.mode.or(care.mode);

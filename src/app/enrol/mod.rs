@@ -69,6 +69,11 @@ pub enum Paper {
         locum: bool,
         origin: Option<String>,
     },
+    /// The cover in absences alone was agreed to or refused.
+    CoverRecorded {
+        at: DateTime<Utc>,
+        origin: Option<String>,
+    },
     ConsentUnclear {
         origin: Option<String>,
     },

@@ -8,6 +8,7 @@ use super::{Paper, frame, therapist_facts};
 use crate::domain::code_words;
 use crate::letters::{self, Letter, Reader};
 use crate::mime::OutPart;
+use crate::model::Language;
 use crate::pgp::Certificate;
 use crate::store::{Client, Tx};
 
@@ -36,17 +37,24 @@ pub(in super::super) async fn write(desk: &Desk<'_>, tx: &mut Tx, paper: Paper) 
     }
 }
 
-/// Every letter to clients as it will leave in the therapist's name, in each of its forms, over made-up facts. In the
-/// practice's language: there are no clients yet.
+/// Every letter to clients as it will leave in the therapist's name, in each of its forms, over made-up facts: those in
+/// the practice's language first.
 fn specimens(desk: &Desk<'_>) -> Result<Vec<letters::Specimen>, AppError> {
+    let own = desk.ctx.config.practice.language;
+    let mut written = Vec::new();
+    for language in std::iter::once(own).chain(Language::ALL.iter().copied().filter(|other| *other != own)) {
+        written.extend(specimens_in(desk, language)?);
+    }
+    Ok(written)
+}
+
+fn specimens_in(desk: &Desk<'_>, language: Language) -> Result<Vec<letters::Specimen>, AppError> {
     let ctx = desk.ctx;
     let therapist = desk.therapist()?;
-    let language = ctx.config.practice.language;
     let own = own_facts(&ctx.config, &ctx.lines, &therapist.settings, language);
-    let names = letters::Name::ALL.iter().filter(|name| !name.is_staff());
+    let reader = Reader { language, zone: therapist.settings.timezone };
     let mut written = Vec::new();
-    for name in names {
-        let reader = Reader { language, zone: therapist.settings.timezone };
+    for name in letters::Name::ALL.iter().filter(|name| !name.is_staff()) {
         let mut forms = Vec::new();
         for nth in 0..letters::Letters::samples(*name) {
             let form = ctx.letters.preview(*name, nth, &own, reader).map_err(compose::MailError::from)?;
@@ -54,7 +62,7 @@ fn specimens(desk: &Desk<'_>) -> Result<Vec<letters::Specimen>, AppError> {
             forms.extend(form.filter(|form| !forms.contains(form)));
         }
         written.extend(forms.into_iter().map(|form| letters::Specimen {
-            name: name.as_str().to_owned(),
+            name: format!("{name} ({language})", name = name.as_str()),
             subject: form.subject,
             text: form.text,
         }));
@@ -157,6 +165,13 @@ fn to_client(desk: &Desk<'_>, client: &Client, paper: Paper) -> Result<Option<Wr
                 .filter(|_| first)
                 .and_then(|therapist| ctx.schedule(&therapist, client).due(desk.now, desk.now))
                 .map(|slot| slot.at);
+            let version = Some(version);
+            let facts = letters::ConsentRecorded { practice, version, at, assessment, next, locum, lines: lines() };
+            (Letter::ConsentRecorded(facts), origin)
+        }
+        Paper::CoverRecorded { at, origin } => {
+            let (version, assessment, next) = (None, false, None);
+            let locum = client.care.locum_consent.is_some();
             let facts = letters::ConsentRecorded { practice, version, at, assessment, next, locum, lines: lines() };
             (Letter::ConsentRecorded(facts), origin)
         }

@@ -69,9 +69,10 @@ pub fn may_write(client: &Client, kind: Kind) -> Result<(), RefusalReason> {
     Ok(())
 }
 
-/// Whether the one letter after the client's `STOP` may still be written.
+/// Whether the one letter after the client's `STOP` may still be written. An answer that crossed the `STOP` isn't it.
 pub fn farewell_open(mail: &Mail<'_>, client: &Client) -> bool {
     !mail.is_locum_of(client)
+        && client.care.since.is_some_and(|since| mail.signed_at >= since)
         && lifecycle::farewell_open(client.state, client.care.stopped, client.care.since, mail.now)
 }
 

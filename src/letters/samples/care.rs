@@ -194,9 +194,23 @@ fn absences(letter: Name) -> Vec<Json> {
             let (practice, therapist, fallback) = (practice(), name(), fallback());
             AbsenceUnplanned { practice, therapist, until, colleague, fallback, lines: lines() }
         })),
-        Name::AbsenceReturn => all([(false, next), (false, None), (true, next)].map(|(cancelled, next)| {
-            AbsenceReturn { practice: practice(), therapist: name(), cancelled, next, lines: lines() }
-        })),
+        Name::AbsenceReturn => {
+            let forms = [
+                (false, next, false),
+                (false, None, false),
+                (true, next, false),
+                (false, None, true),
+                (true, None, true),
+            ];
+            all(forms.map(|(cancelled, next, paused)| AbsenceReturn {
+                practice: practice(),
+                therapist: name(),
+                cancelled,
+                next,
+                paused,
+                lines: lines(),
+            }))
+        }
         Name::Locum => all([Some(until), Some(from), None].map(|until| Locum {
             practice: practice(),
             therapist: name(),
@@ -227,9 +241,15 @@ fn life(letter: Name) -> Vec<Json> {
     let next = Some(at(3, 17, 0));
     match letter {
         Name::ConsentRecorded => {
-            all([(true, next, false), (false, None, true)].map(|(assessment, next, locum)| ConsentRecorded {
+            let forms = [
+                (Some(1), true, next, false),
+                (Some(1), false, None, true),
+                (None, false, None, true),
+                (None, false, None, false),
+            ];
+            all(forms.map(|(version, assessment, next, locum)| ConsentRecorded {
                 practice: practice(),
-                version: 1,
+                version,
                 at: at(3, 8, 12),
                 assessment,
                 next,

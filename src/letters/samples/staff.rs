@@ -232,8 +232,8 @@ pub(super) fn outcomes() -> Vec<Outcome> {
         absent(Some("Dr Martin"), 12, Some(at(23, 6, 0))),
         absent(None, 1, None),
         absent(None, 0, None),
-        Outcome::Back { next: Some(at(4, 17, 0)), clients: 12 },
-        Outcome::Back { next: None, clients: 0 },
+        Outcome::Back { from: None, until: None, next: Some(at(4, 17, 0)), clients: 12 },
+        Outcome::Back { from: Some(day(1)), until: Some(day(16)), next: None, clients: 0 },
         Outcome::TransferOffered { to: "Dr Martin".to_owned() },
     ]);
     all
