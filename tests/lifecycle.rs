@@ -635,6 +635,7 @@ fn a_word_that_was_kept_back_or_meant_for_somebody_else_is_not_obeyed() -> Resul
     };
     let long_ago = kept("REPRENDRE\n", march(2, 9, 0))?;
     let just_before = kept("REPRENDRE\n", march(2, 9, 50))?;
+    let old_stop = kept("Je veux arrêter.\n\nSTOP\n", march(2, 9, 55))?;
     letter(&play, "STOP\n", march(2, 10, 0))?;
     ensure!(state(&play, &s.c1)? == "discharged");
     let (round, _) = brought(&just_before, march(2, 10, 30))?;
@@ -645,8 +646,8 @@ fn a_word_that_was_kept_back_or_meant_for_somebody_else_is_not_obeyed() -> Resul
     let (round, _) = letter(&play, "REPRENDRE\n", march(4, 10, 0))?;
     ensure!(state(&play, &s.c1)? == "active", "{}", round.story());
 
-    let stop = kept("STOP\n", march(4, 11, 0))?;
-    let (round, kinds) = brought(&stop, march(6, 9, 0))?;
+    // A STOP from before she came back says what she wanted then.
+    let (round, kinds) = brought(&old_stop, march(6, 9, 0))?;
     ensure!(state(&play, &s.c1)? == "active" && !kinds.contains(&"stopped".to_owned()), "{}", round.story());
     ensure!(marks(&play, &s.c1)?.contains(&"asks-stop".to_owned()), "{:?}", marks(&play, &s.c1)?);
 
@@ -658,5 +659,9 @@ fn a_word_that_was_kept_back_or_meant_for_somebody_else_is_not_obeyed() -> Resul
     // Nor does anybody else ask for pages in her name.
     let (round, kinds) = unsigned(&play, "GUIDE\n\nINTERNET\n", march(6, 11, 0))?;
     ensure!(!kinds.iter().any(|kind| kind == "guide" || kind == "internet-policy"), "{kinds:?} {}", round.story());
+
+    // One from after it counts, however late it comes: it can be undone, and a promise to who has left can't be kept.
+    let (round, kinds) = brought(&kept("STOP\n", march(4, 11, 0))?, march(6, 12, 0))?;
+    ensure!(state(&play, &s.c1)? == "discharged" && kinds == ["stopped"], "{kinds:?} {}", round.story());
     Ok(())
 }
