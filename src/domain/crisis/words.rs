@@ -118,9 +118,12 @@ impl Words {
         let text = text::read(written.trim_end_matches('*'));
         let mut out: Vec<String> = Vec::new();
         for piece in &text.pieces {
-            for part in text.distinct[piece.word].split('\'').filter(|p| !p.is_empty()) {
+            let mut parts = text.distinct[piece.word].split('\'').filter(|p| !p.is_empty()).peekable();
+            while let Some(part) = parts.next() {
+                // `m'empech*`: what comes before the beginning is a word like others.
+                let begins = written.ends_with('*') && parts.peek().is_none();
                 match self.spelling.get(part) {
-                    Some(spelled) if !written.ends_with('*') => out.extend(spelled.iter().cloned()),
+                    Some(spelled) if !begins => out.extend(spelled.iter().cloned()),
                     _ => out.push(part.to_owned()),
                 }
             }
