@@ -17,7 +17,7 @@ pub use self::lexicon::LexiconError;
 use self::lexicon::{Compiled, Context, Demoted, Index, Owner, Reach, compile};
 use self::pattern::{LONGEST, Matcher};
 use self::text::Break;
-use self::words::{Atom, Stream};
+use self::words::{Atom, Stream, StreamWord};
 use crate::model::CrisisClass;
 
 /// Longer sentences are cut in pieces that overlap, so that the time grows with a letter's length only.
@@ -129,7 +129,7 @@ impl<'c> Reading<'c> {
             let mut at = start;
             loop {
                 let end = (at + PIECE).min(start + len);
-                self.sentence(&words[at..end], at);
+                self.sentence(&words[at..end], &stream.words[at..end], at);
                 if end == start + len {
                     break;
                 }
@@ -151,8 +151,8 @@ impl<'c> Reading<'c> {
     }
 
     /// `offset` is where the sentence begins in the letter.
-    fn sentence(&mut self, sentence: &[&[Atom]], offset: usize) {
-        self.matcher.begin();
+    fn sentence(&mut self, sentence: &[&[Atom]], written: &[StreamWord], offset: usize) {
+        self.matcher.begin(written.iter().map(|w| w.before > Break::None));
         let plain = &self.plain;
         let wanted = |owner: Owner| !matches!(owner, Owner::Rule(rule) if plain[rule]);
         let mut found = hits(&self.compiled.found, sentence, offset, (&mut self.tried, &mut self.matcher), &wanted);
@@ -230,7 +230,7 @@ impl<'c> Reading<'c> {
             if len > LONGEST_LINE {
                 continue;
             }
-            self.matcher.begin();
+            self.matcher.begin(std::iter::empty());
             for (owner, program) in self.compiled.lines.iter().filter(|(_, p)| p.may_begin(row[0])) {
                 if let Owner::Line(rule) = owner
                     && self.matcher.longest(program, row, 0) == Some(len)

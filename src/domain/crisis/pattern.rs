@@ -17,7 +17,7 @@ pub(super) enum Node {
     Choice(Vec<Node>),
     /// `@name`, by its number.
     Group(usize, Rc<Node>),
-    /// `^` and `$`.
+    /// `^` and `$`: of a sentence or a clause.
     Start,
     End,
 }
@@ -306,16 +306,20 @@ pub(super) struct Matcher<'g> {
     /// By place and group: the round it is of, and the lengths.
     memo: Vec<(u32, u64)>,
     round: u32,
+    /// Which words of the sentence begin a clause.
+    clauses: Vec<bool>,
 }
 
 impl<'g> Matcher<'g> {
     pub fn new(groups: &'g [Part]) -> Self {
-        Self { groups, memo: Vec::new(), round: 0 }
+        Self { groups, memo: Vec::new(), round: 0, clauses: Vec::new() }
     }
 
     /// To be called before another sentence is matched.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, clauses: impl Iterator<Item = bool>) {
         self.round += 1;
+        self.clauses.clear();
+        self.clauses.extend(clauses);
     }
 
     /// Words of the longest match that begins at `start`.
@@ -331,8 +335,8 @@ impl<'g> Matcher<'g> {
             Part::Words(set) => u64::from(has(sentence, at, set)) << 1,
             Part::Any => u64::from(at < sentence.len()) << 1,
             Part::Gap(n) => (2 << (*n).min(sentence.len().saturating_sub(at))) - 1,
-            Part::Start => u64::from(at == 0),
-            Part::End => u64::from(at >= sentence.len()),
+            Part::Start => u64::from(at == 0 || self.clause(at)),
+            Part::End => u64::from(at >= sentence.len() || self.clause(at)),
             Part::Row(row) => {
                 let mut set = 1;
                 for part in row {
@@ -346,6 +350,10 @@ impl<'g> Matcher<'g> {
             Part::Choice(choice) => self.choice(choice, sentence, at),
             Part::Group(index) => self.group(*index, sentence, at),
         }
+    }
+
+    fn clause(&self, at: usize) -> bool {
+        self.clauses.get(at).copied().unwrap_or(false)
     }
 
     /// Where `part` ends when it begins at each of the ends so far.

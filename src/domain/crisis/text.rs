@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
 
-/// What stands before a word. No phrase reaches over the end of a sentence.
+/// What stands before a word. No phrase reaches over the end of a sentence; over a clause's it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Break {
     None,
+    Clause,
     Sentence,
 }
 
@@ -127,6 +128,7 @@ impl Reader {
                 self.dots += 1;
             }
             '!' | '?' | ';' => self.end_sentence(),
+            ',' | '(' | ')' | '\u{2013}' | '\u{2014}' => self.end_clause(),
             '\u{2026}' => {
                 self.end_word();
                 self.dots += 2;
@@ -144,6 +146,11 @@ impl Reader {
         if self.word.len() < LONGEST_WORD {
             self.word.push(c);
         }
+    }
+
+    fn end_clause(&mut self) {
+        self.end_word();
+        self.before = self.before.max(Some(Break::Clause));
     }
 
     fn end_sentence(&mut self) {
@@ -166,8 +173,12 @@ impl Reader {
                 index
             }
         };
-        let ended = self.before == Some(Break::Sentence) || self.dots == 1;
-        let before = if ended { Break::Sentence } else { Break::None };
+        let dots = match self.dots {
+            0 => Break::None,
+            1 => Break::Sentence,
+            _ => Break::Clause,
+        };
+        let before = self.before.unwrap_or(Break::None).max(dots);
         self.text.pieces.push(Piece { word: index, before, line: self.line });
         self.word.clear();
         (self.before, self.dots) = (None, 0);
