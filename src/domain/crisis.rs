@@ -152,7 +152,11 @@ impl<'c> Reading<'c> {
 
     /// `offset` is where the sentence begins in the letter.
     fn sentence(&mut self, sentence: &[&[Atom]], written: &[StreamWord], offset: usize) {
-        self.matcher.begin(written.iter().map(|w| w.before > Break::None));
+        let joins = |word: Option<&&[Atom]>| {
+            word.is_some_and(|w| w.iter().any(|a| self.compiled.joins.binary_search(a).is_ok()))
+        };
+        let begins = |at: usize| joins(sentence.get(at)) || (at > 0 && joins(sentence.get(at - 1)));
+        self.matcher.begin(written.iter().enumerate().map(|(at, w)| w.before > Break::None || begins(at)));
         let plain = &self.plain;
         let wanted = |owner: Owner| !matches!(owner, Owner::Rule(rule) if plain[rule]);
         let mut found = hits(&self.compiled.found, sentence, offset, (&mut self.tried, &mut self.matcher), &wanted);

@@ -49,6 +49,8 @@ struct File {
     watched: Vec<String>,
     #[serde(default)]
     unwatched: Vec<String>,
+    #[serde(default)]
+    joins: Vec<String>,
     /// The most frequent first.
     #[serde(default)]
     frequent: Vec<String>,
@@ -157,6 +159,8 @@ pub(super) struct Compiled {
     pub rules: Vec<Rule>,
     pub contexts: Vec<Context>,
     pub groups: Vec<Part>,
+    /// Sorted: words that a clause begins with, or that stand alone between clauses.
+    pub joins: Vec<Atom>,
     /// The rules' patterns.
     pub found: Index,
     /// Those of idioms and contexts, looked at where a rule has found something.
@@ -277,8 +281,10 @@ pub(super) fn compile(language: &str, file: &str) -> Result<Compiled, LexiconErr
         }
     }
     let contexts = source.context.iter().map(context).collect();
+    let mut joins: Vec<Atom> = source.joins.iter().map(|w| reader.words.atom(&super::text::folded(w))).collect();
+    joins.sort_unstable();
     reader.words.prepare();
-    Ok(Compiled { words: reader.words, rules, contexts, groups: reader.parts, found, around, lines })
+    Ok(Compiled { words: reader.words, rules, contexts, groups: reader.parts, joins, found, around, lines })
 }
 
 /// What it costs to look at patterns at a word: its frequency in ordinary letters, as far as it is known.
