@@ -45,6 +45,20 @@ fn idioms_silence_and_contexts_lessen() {
 }
 
 #[test]
+fn a_clause_ends_what_a_sentence_ends() {
+    let fr = FR
+        .replace("[groups]", "[groups]\nnot = \"m'empech*\"")
+        .replace("any = [\"je veux [pas] @mort\"]", "any = [\"je veux @mort $\", \"@not de @mort\"]");
+    let fr = fr.replacen("[spelling]", "joins = [\"et\"]\n[spelling]\n\"m\" = \"me\"", 1);
+    let lexicon = Lexicon::parse(&fr, EN).unwrap();
+    for text in ["je veux mourir", "je veux mourir, voilà", "je veux mourir... voilà", "je veux mourir et voilà"] {
+        assert_eq!(classes(&lexicon, text), [A], "{text:?}");
+    }
+    assert_eq!(lexicon.scan("je veux mourir vieux"), None);
+    assert_eq!(classes(&lexicon, "rien ne m’empêchera de mourir"), [A], "an elision before a beginning of words");
+}
+
+#[test]
 fn a_phrase_is_found_however_it_is_written() {
     let lexicon = built_in();
     for text in [
