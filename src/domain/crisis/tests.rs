@@ -82,6 +82,8 @@ fn a_phrase_is_found_however_it_is_written() {
         "jeveuxmourir",
         "i want to commit suiicde",
         "i wan to diee",
+        "je vais me suiciderrrr",
+        "im suicidalllll",
         "𝐈 𝐰𝐚𝐧𝐭 𝐭𝐨 𝐝𝐢𝐞",
     ] {
         assert!(classes(&lexicon, text).contains(&A), "{text:?}");

@@ -226,6 +226,12 @@ impl Words {
         if word.contains('\'') {
             return word.split('\'').filter(|p| !p.is_empty()).flat_map(|p| self.resolve(p)).collect();
         }
+        // Before the beginnings of words, which fit `suicideeee` too.
+        if tripled(word)
+            && let Some(once) = self.unstretched(word)
+        {
+            return vec![once];
+        }
         if self.knows(word) {
             return vec![word.to_owned()];
         }
@@ -285,18 +291,20 @@ impl Words {
             }
             out
         };
-        let long = word.as_bytes().windows(3).any(|w| w[0] == w[1] && w[1] == w[2]);
         let ends = word.len() > 3 && word.as_bytes().windows(2).last().is_some_and(|w| w[0] == w[1]);
         let odd = ["aa", "ii", "uu"].iter().any(|twice| word.contains(twice));
-        if !long && !ends && !odd {
+        if !tripled(word) && !ends && !odd {
             return None;
         }
-        let once = squeezed(1);
         let known = |w: String| {
             let spelled = self.spelling.get(&w).filter(|s| s.len() == 1).map(|s| s[0].clone());
             spelled.or_else(|| self.knows(&w).then_some(w))
         };
-        known(once).or_else(|| known(squeezed(2)))
+        // `reveillerrrr`: what is written twice is meant.
+        let letters: Vec<char> = word.chars().collect();
+        let runs = letters.chunk_by(|a, b| a == b);
+        let kept = runs.flat_map(|r| r.iter().take(if r.len() > 2 { 1 } else { 2 })).collect();
+        known(kept).or_else(|| known(squeezed(1))).or_else(|| known(squeezed(2)))
     }
 
     /// `jveux`, `denvie`, `sendormir`: an elision without its apostrophe.
@@ -372,6 +380,11 @@ impl Words {
         (cut.len() >= fewest && watched)
             .then(|| cut.iter().flat_map(|p| self.spelling.get(*p).cloned().unwrap_or(vec![(*p).to_owned()])).collect())
     }
+}
+
+/// Whether a letter stands three times in a row, which no word has.
+fn tripled(word: &str) -> bool {
+    word.as_bytes().windows(3).any(|w| w[0] == w[1] && w[1] == w[2] && !w[0].is_ascii_digit())
 }
 
 /// Which letters a word has, one bit each.
