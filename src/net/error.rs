@@ -82,9 +82,12 @@ pub enum TlsProblem {
 /// What can go wrong. `Display` names the service, what was being done and the remedy, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetError {
-    /// No TCP connection (name look-up included).
+    /// No TCP connection.
     #[error("no connection to the {service} server ({kind}); check `host` and `port`")]
     Connect { service: Service, kind: io::ErrorKind },
+    /// The name has no address, or nobody could be asked for it.
+    #[error("the name of the {service} server can't be looked up; check `host` and this machine's DNS")]
+    Unresolved { service: Service },
     #[error("no protected connection to the {service} server: {problem}")]
     Tls { service: Service, problem: TlsProblem },
     /// The log-in was refused for good: user name, password or token.
@@ -114,6 +117,7 @@ impl NetError {
     pub fn service(&self) -> Service {
         match self {
             Self::Connect { service, .. }
+            | Self::Unresolved { service }
             | Self::Tls { service, .. }
             | Self::Refused { service, .. }
             | Self::Timeout { service, .. }
@@ -131,6 +135,7 @@ impl NetError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connect { .. }
+            | Self::Unresolved { .. }
             | Self::Timeout { .. }
             | Self::Closed { .. }
             | Self::Protocol { .. }

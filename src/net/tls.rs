@@ -31,8 +31,8 @@ pub(super) async fn dial(
     let fail = |kind| NetError::Connect { service, kind };
     let found: Vec<SocketAddr> = timeout(patience, tokio::net::lookup_host((host, port)))
         .await
-        .map_err(|_| fail(io::ErrorKind::TimedOut))?
-        .map_err(|e| fail(e.kind()))?
+        .map_err(|_| NetError::Unresolved { service })?
+        .map_err(|_| NetError::Unresolved { service })?
         .collect();
     let usable: Vec<SocketAddr> = found.iter().copied().filter(|a| !clear || a.ip().is_loopback()).collect();
     if usable.is_empty() && !found.is_empty() {
