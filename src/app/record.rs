@@ -89,6 +89,10 @@ impl Sender {
             }
             Next::Failed { why, .. } => {
                 total.failed += 1;
+                if !attempts.passed_dot {
+                    // No server can have it: a reply's day is free again.
+                    tx.end_attempt(row.id, true).await?;
+                }
                 tx.finish(row.id, Finish::Failed, code, Some(&word), now).await?;
                 self.failed(tx, &row, message.as_ref(), client.as_ref(), why, now).await?;
             }
@@ -100,7 +104,7 @@ impl Sender {
     async fn copy(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, AppError> {
         let Some(therapist) = self.ctx.therapist(&client.therapist) else { return Ok(None) };
         let Some(sealed) = self.ctx.store.read().await?.blob(message.id).await? else { return Ok(None) };
-        let copy = WaitingLetter::open(&self.ctx, &sealed, now).and_then(|letter| {
+        let copy = WaitingLetter::open(&self.ctx, &sealed, now.max(message.at)).and_then(|letter| {
             let mail = super::write::copy_for_therapist(&self.ctx, &therapist, client, message, letter, now);
             compose::seal_to_therapist(&self.ctx, &therapist, &mail)
         });

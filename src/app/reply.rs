@@ -138,7 +138,8 @@ pub async fn taken_days(
         .into_iter()
         .filter(|(row, _, _)| Some(*row) != except)
         .map(|(_, day, state)| match state {
-            MessageState::Sent => (day, Taker::Sent),
+            // One that was given up is among them where a server may have taken it all the same.
+            MessageState::Sent | MessageState::Failed => (day, Taker::Sent),
             MessageState::Leaving => (day, Taker::Leaving),
             _ => (day, Taker::Waiting),
         })

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::json;
 
 use super::AppError;
@@ -230,8 +230,7 @@ impl Sender {
             return Ok(None);
         }
         if let (Some(message), Some(client)) = (&message, &client)
-            && message.kind == Kind::Reply
-            && message.state == MessageState::Waiting
+            && self.needs_a_day(message, client, now)
         {
             let mut tx = self.ctx.store.begin().await?;
             let leaves = self.may_leave(&mut tx, row, message, client, now).await?;
@@ -263,7 +262,10 @@ impl Sender {
         now: DateTime<Utc>,
     ) -> Result<(), AppError> {
         let mut tx = self.ctx.store.begin().await?;
-        tx.finish(row.id, Finish::Cancelled, None, Some(why), now).await?;
+        if !tx.finish(row.id, Finish::Cancelled, None, Some(why), now).await? {
+            // Another answer took its place while it was looked at.
+            return Ok(());
+        }
         if let Some(message) = message.filter(|message| is_theirs(message.kind))
             && matches!(message.state, MessageState::Waiting | MessageState::Leaving)
         {
@@ -274,6 +276,23 @@ impl Sender {
             }
         }
         Ok(tx.commit().await?)
+    }
+
+    fn local_day(&self, client: &Client, now: DateTime<Utc>) -> Option<NaiveDate> {
+        let therapist = self.ctx.therapist(&client.therapist)?;
+        Some(self.ctx.schedule(&therapist, client).local_day(now))
+    }
+
+    /// Whether it is still to be decided that a reply leaves today: one that waits, and one whose attempts have gone on
+    /// beyond the day that it held. It may arrive today, also where the server may have it since yesterday: then no
+    /// other one leaves today.
+    fn needs_a_day(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> bool {
+        message.kind == Kind::Reply
+            && match message.state {
+                MessageState::Waiting => true,
+                MessageState::Leaving => message.leave_day != self.local_day(client, now),
+                _ => false,
+            }
     }
 
     /// Whether a waiting reply leaves now; moves it (or the one that holds the day) where it doesn't.
@@ -290,7 +309,7 @@ impl Sender {
         };
         let schedule = self.ctx.schedule(&therapist, client);
         if !client.state.in_treatment() {
-            tx.postpone(row.id, now + KEY_WAIT).await?;
+            put_off(tx, row, now + KEY_WAIT).await?;
             return Ok(false);
         }
         let at = message.slot.unwrap_or(now);
@@ -310,16 +329,17 @@ impl Sender {
                 Ok(true)
             }
             Release::NotYet => {
-                tx.postpone(row.id, at).await?;
+                put_off(tx, row, at).await?;
                 Ok(false)
             }
             Release::Move(slot) => {
                 reply::move_reply(tx, message, slot).await?;
+                put_off(tx, row, slot.at).await?;
                 tx.journal(now, "moved", Some(&client.code), json!({ "slot": slot.at })).await?;
                 Ok(false)
             }
             Release::NoSlot => {
-                tx.postpone(row.id, now + KEY_WAIT).await?;
+                put_off(tx, row, now + KEY_WAIT).await?;
                 Ok(false)
             }
         }
@@ -342,13 +362,15 @@ impl Sender {
             return Ok(None);
         }
         // Another reply of the same batch may have taken the day meanwhile.
-        if let (Some(message), Some(client)) = (&message, &client)
-            && message.kind == Kind::Reply
-            && message.state == MessageState::Waiting
-            && !self.may_leave(tx, row, message, client, now).await?
-        {
-            return Ok(None);
-        }
+        let takes_day = match (&message, &client) {
+            (Some(message), Some(client)) if self.needs_a_day(message, client, now) => {
+                if !self.may_leave(tx, row, message, client, now).await? {
+                    return Ok(None);
+                }
+                true
+            }
+            _ => false,
+        };
         let bytes = match bytes {
             Some(bytes) if tx.freeze(row.id, &bytes).await? => bytes,
             Some(_) => return Ok(None),
@@ -369,15 +391,13 @@ impl Sender {
             return Ok(None);
         }
         tx.set_reached_dot(row.id).await?;
-        if let (Some(message), Some(client)) = (&message, &client)
-            && message.state == MessageState::Waiting
-        {
-            if message.kind == Kind::Reply {
-                let therapist = self.ctx.therapist(&client.therapist);
-                let day = therapist.map(|therapist| self.ctx.schedule(&therapist, client).local_day(now));
-                tx.set_slot(message.id, message.slot, day).await?;
+        if let (Some(message), Some(client)) = (&message, &client) {
+            if takes_day {
+                tx.set_slot(message.id, message.slot, self.local_day(client, now)).await?;
             }
-            tx.set_message_state(message.id, MessageState::Leaving).await?;
+            if message.state == MessageState::Waiting {
+                tx.set_message_state(message.id, MessageState::Leaving).await?;
+            }
         }
         let Some(to) = registered(&self.ctx, &current, client.as_ref()) else { return Ok(None) };
         Ok(Some(Claimed { row: current, to, message, client, bytes, attempts }))
@@ -479,6 +499,14 @@ impl Sender {
         }
         Ok(judge(outcome))
     }
+}
+
+/// Not before then; the bytes of what a server may have stay as they are.
+async fn put_off(tx: &mut Tx, row: &Outbox, at: DateTime<Utc>) -> Result<(), StoreError> {
+    if !tx.postpone(row.id, at).await? {
+        tx.reschedule(row.id, at, Some("waits for another day")).await?;
+    }
+    Ok(())
 }
 
 /// Alerts and safety letters: they pass every queue, and wait for nothing.

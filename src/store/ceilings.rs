@@ -88,7 +88,8 @@ impl Tx {
         Ok(rows.len() as u64)
     }
 
-    /// The days that a client's replies hold, and in which state.
+    /// The days that a client's replies hold, and in which state. A failed one holds its day where an earlier attempt
+    /// passed the dot: it may have arrived.
     ///
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
@@ -98,7 +99,8 @@ impl Tx {
         since: NaiveDate,
     ) -> Result<Vec<(MessageRow, NaiveDate, MessageState)>, StoreError> {
         let sql = "SELECT id, leave_day, state FROM message WHERE client_id = $1 AND leave_day >= $2 AND kind = 'reply' \
-                   AND state IN ('waiting', 'leaving', 'sent')";
+                   AND (state IN ('waiting', 'leaving', 'sent') OR state = 'failed' AND EXISTS \
+                   (SELECT 1 FROM outbox WHERE outbox.message_id = message.id AND outbox.reached_dot = 1))";
         let query = sqlx::query(sql).bind(client.0).bind(since.to_string());
         let mut days = Vec::new();
         for row in query.fetch_all(&mut *self.conn).await? {
