@@ -28,8 +28,6 @@ pub struct Health {
 const AGAIN_AFTER: TimeDelta = TimeDelta::days(1);
 /// A server that can't be reached is told of only after this time; it comes and goes.
 const UNREACHABLE_FOR: TimeDelta = TimeDelta::minutes(15);
-/// A clock may be set back by as much as this without a word.
-const CLOCK_BACK: TimeDelta = TimeDelta::minutes(10);
 
 /// The word for an error of a server.
 pub fn word(error: &NetError) -> &'static str {
@@ -108,16 +106,21 @@ pub async fn unwell(ctx: &Context, part: &str, error: &NetError, now: DateTime<U
     let mut tx = ctx.store.begin().await?;
     let key = format!("health:{part}");
     let before = read(&mut tx, &key).await?.filter(|health| health.state == state);
+    let detail = Some(error.to_string());
     let health = match before {
-        Some(known) => known,
+        Some(known) if known.detail == detail => known,
+        // Another cause of the same trouble: what is shown is what somebody has to mend now.
+        Some(known) => Health { detail, ..known },
         None => {
-            tracing::warn!(part, state, %error, "not well");
             tx.journal(now, "health", None, json!({ "part": part, "state": state })).await?;
-            let new = Health { state: state.to_owned(), since: now, detail: Some(error.to_string()) };
-            tx.set_meta(&key, &serde_json::to_string(&new).unwrap_or_default()).await?;
-            new
+            Health { state: state.to_owned(), since: now, detail }
         }
     };
+    let text = serde_json::to_string(&health).unwrap_or_default();
+    if tx.meta(&key).await?.as_ref() != Some(&text) {
+        tracing::warn!(part, state, %error, "not well");
+        tx.set_meta(&key, &text).await?;
+    }
     let patient = matches!(state, "imap-unreachable" | "smtp-unreachable");
     if !patient || now - health.since >= UNREACHABLE_FOR {
         alarm_since(ctx, &mut tx, &Problem::new(state), health.since, now).await?;
@@ -125,14 +128,14 @@ pub async fn unwell(ctx: &Context, part: &str, error: &NetError, now: DateTime<U
     Ok(tx.commit().await?)
 }
 
-async fn read(tx: &mut Tx, key: &str) -> Result<Option<Health>, AppError> {
+pub(super) async fn read(tx: &mut Tx, key: &str) -> Result<Option<Health>, AppError> {
     Ok(tx.meta(key).await?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// How the parts are doing.
 pub async fn all(tx: &mut Tx) -> Result<Vec<(&'static str, Health)>, AppError> {
     let mut parts = Vec::new();
-    for part in ["imap", "smtp"] {
+    for part in ["imap", "smtp", "clock"] {
         if let Some(health) = read(tx, &format!("health:{part}")).await? {
             parts.push((part, health));
         }
@@ -286,19 +289,6 @@ pub async fn database_trouble(ctx: &Context, error: &StoreError) {
     if !told {
         run_command(ctx, &Problem::new(if error.is_full() { "disk-full" } else { "database" })).await;
     }
-}
-
-/// The clock stands behind what was seen before: nothing that depends on dates can be right.
-///
-/// # Errors
-/// [`AppError::Store`].
-pub async fn watch_clock(ctx: &Context, seen_until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), AppError> {
-    if seen_until.is_some_and(|seen| seen - now > CLOCK_BACK) {
-        let mut tx = ctx.store.begin().await?;
-        alarm(ctx, &mut tx, &Problem::new("clock"), now).await?;
-        tx.commit().await?;
-    }
-    Ok(())
 }
 
 /// Runs `operator.alarm_command` with the code and the class and nothing else.

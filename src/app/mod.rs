@@ -23,6 +23,7 @@ pub mod reply;
 mod requests;
 pub mod round_trip;
 pub mod send;
+mod set_back;
 pub mod settings;
 pub mod specimens;
 pub mod supervisor;

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::filing;
 use super::health;
 use super::send::{Sender, Sent};
+use super::set_back;
 use super::settings;
 use super::tick::tick;
 use super::watch::{self, Passed};
@@ -92,6 +93,8 @@ async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut tx = ctx.store.begin().await?;
     let resumed = tx.resume_attempts(now).await?;
     tx.commit().await?;
+    // Before the mailbox is looked into, which notes the time by this clock.
+    set_back::watch(ctx, now).await?;
     absence::mirror(ctx, now).await?;
     if resumed > 0 {
         tracing::info!(resumed, "attempts that an earlier run left unfinished are made again");
@@ -219,6 +222,8 @@ async fn session(
     let mut cleaned: Option<DateTime<Utc>> = None;
     loop {
         let began = ctx.clock.now();
+        // Before this pass notes the time by this clock.
+        set_back::watch(ctx, began).await?;
         let mut passed = Passed::default();
         watch::pass(ctx, &mut imap, &mut passed).await?;
         backoff.succeeded();
@@ -350,8 +355,8 @@ async fn note_trouble(ctx: &Context, error: &AppError, what: &'static str) {
 /// [`AppError`] of the database; what servers say is in [`Sent`].
 pub async fn outbox_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Sent, AppError> {
     let now = ctx.clock.now();
+    set_back::watch(ctx, now).await?;
     let seen = ctx.store.read().await?.meta_time(SEEN_UNTIL).await?;
-    health::watch_clock(ctx, seen, now).await?;
     if let Err(error) = tick(ctx, seen, now).await {
         // What is already to leave leaves all the same.
         note_trouble(ctx, &error, "what the clock brings about couldn't all be done").await;

@@ -35,6 +35,10 @@ pub async fn tick(ctx: &Context, seen_until: Option<DateTime<Utc>>, now: DateTim
     let mut outcomes = vec![crisis::tick(ctx, now).await, absence::tick(ctx, now).await];
     for therapist in ctx.therapists().iter() {
         outcomes.push(staff_tick(ctx, therapist, now).await);
+        if let Some(Err(AppError::Store(StoreError::Db(_)))) = outcomes.last() {
+            // The database itself is busy or full: each other part would wait as long for nothing.
+            return outcomes.into_iter().collect();
+        }
     }
     if let Some(seen_until) = seen_until {
         outcomes.push(missed_tick(ctx, seen_until, now).await);

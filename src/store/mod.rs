@@ -36,6 +36,7 @@ mod message;
 mod meta;
 mod outbox;
 mod replay;
+mod set_back;
 mod turn;
 mod vault;
 
@@ -101,9 +102,11 @@ impl StoreError {
         }
     }
 
-    /// Whether the disk is full (or the file can't grow).
+    /// Whether the disk is full (or the file can't grow; also the shared memory beside the database).
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Db(sqlx::Error::Database(e)) if e.code().is_some_and(|c| primary_code(&c) == 13))
+        const SHARED_MEMORY_SIZE: &str = "4874";
+        let full = |code: &str| primary_code(code) == 13 || code == SHARED_MEMORY_SIZE;
+        matches!(self, Self::Db(sqlx::Error::Database(e)) if e.code().is_some_and(|c| full(&c)))
     }
 }
 
