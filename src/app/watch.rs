@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -39,6 +39,9 @@ pub struct Passed {
 
 /// Tries before a message is set aside.
 const TRIES: u32 = 3;
+/// Not oftener is a folder read anew because its UIDVALIDITY changed.
+const RESCAN_INBOX: TimeDelta = TimeDelta::minutes(1);
+const RESCAN_JUNK: TimeDelta = TimeDelta::hours(1);
 /// Messages committed together.
 const GROUP: usize = 64;
 /// Bytes fetched with one command, and so the most that waits in memory ahead of the cryptography.
@@ -95,6 +98,9 @@ async fn scan(
     let mut tx = ctx.store.read().await?;
     let known = tx.scan(folder).await?;
     let same = known.as_ref().is_some_and(|scan| scan.uidvalidity == selected.uidvalidity);
+    if known.is_some() && !same && !may_rescan(ctx, folder, junk, began).await? {
+        return Ok(());
+    }
     let last_scan = known.as_ref().and_then(|scan| scan.completed_at);
     // INBOX is emptied, so all of it is looked at each time. Of the junk folder only what is new.
     let after = if junk && same { known.as_ref().map_or(0, |scan| scan.last_uid) } else { 0 };
@@ -134,6 +140,17 @@ async fn scan(
     };
     tx.set_scan(&scan).await?;
     Ok(tx.commit().await?)
+}
+
+/// Whether a folder that changed its UIDVALIDITY is read again now. A server that does so all the time mustn't have all
+/// of it read all the time; INBOX, which is emptied, is soon read.
+async fn may_rescan(ctx: &Context, folder: &str, junk: bool, now: DateTime<Utc>) -> Result<bool, AppError> {
+    let pause = if junk { RESCAN_JUNK } else { RESCAN_INBOX };
+    let mut tx = ctx.store.begin().await?;
+    let may = tx.notice_since(&format!("rescan:{folder}"), now, now - pause).await?;
+    tx.commit().await?;
+    tracing::warn!(may, "a folder's UIDVALIDITY has changed: it is read anew, and what is known already is recognised");
+    Ok(may)
 }
 
 /// A message with what came of preparing it.
