@@ -11,7 +11,9 @@ use crate::app::supervisor;
 use crate::notify;
 
 /// How long an orderly end may take.
-const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(4);
+const END_WITHIN: std::time::Duration = std::time::Duration::from_millis(3500);
+/// How long the database may take to close: it may be waiting for somebody who holds it. What is committed is safe.
+const CLOSE_WITHIN: std::time::Duration = std::time::Duration::from_millis(700);
 
 /// Runs one pass or the daemon; a second one on the same database ends at once.
 pub async fn run(config: &Path, json: bool, once: bool) -> Done {
@@ -57,7 +59,7 @@ async fn daemon(ctx: Arc<crate::app::context::Context>, lock: crate::store::RunL
         _ = terminate.recv() => end(&stop, work).await,
         _ = interrupt.recv() => end(&stop, work).await,
     };
-    ctx.store.close().await;
+    let _ = tokio::time::timeout(CLOSE_WITHIN, ctx.store.close()).await;
     match outcome {
         Ok(()) => {
             tracing::info!("ended");
