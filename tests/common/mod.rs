@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of the laboratory")]
 
 pub mod canary;
+pub mod fault;
 pub mod lab;
 pub mod ledger;
 pub mod mail;
@@ -17,6 +18,7 @@ pub mod sink;
 pub mod wire;
 
 pub use canary::canary;
+pub use fault::{Fault, FaultProxy};
 pub use lab::{Lab, LabOptions, Namespace, Smtp};
 pub use person::{Form, Letter, Person, Read};
 pub use practice::{Daemon, Output, Practice, PracticeOptions};

@@ -320,7 +320,7 @@ impl Drop for Daemon {
 }
 
 /// Where Debian puts libfaketime, for programs with threads.
-fn faketime_library() -> Result<PathBuf> {
+pub fn faketime_library() -> Result<PathBuf> {
     let places = fs::read_dir("/usr/lib")?.flatten().map(|e| e.path()).chain([PathBuf::from("/usr/lib")]);
     let found = places.map(|dir| dir.join("faketime/libfaketimeMT.so.1")).find(|path| path.is_file());
     found.context("libfaketimeMT.so.1 isn't there: `make deps` installs the package faketime")
