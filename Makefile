@@ -13,7 +13,7 @@ export RUST_BACKTRACE ?= 0
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export KEEP
 
-.PHONY: help deps deps-build build demo test check fmt generated bench clean
+.PHONY: help deps deps-build build demo test torture check fmt generated bench clean
 .DEFAULT_GOAL := help
 
 help: ## this text
@@ -39,6 +39,10 @@ demo: deps ## a day of a practice on real mail servers, told as a story (KEEP=1:
 test: deps ## every test: rules, formats, database, end to end on Dovecot, Postfix and GnuPG
 	$(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples -- --test-threads=$(TEST_THREADS)
 	$(CARGO) test --locked --doc
+
+torture: deps ## a thousand kills and power cuts under traffic, every fault at every command, a mailbox of 50,000 (an hour or more)
+	CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-1000} CADRE_FAULTS=all CADRE_MAILBOX=$${CADRE_MAILBOX:-50000} \
+	$(CARGO) test --locked --no-fail-fast --test torture --test faults -- --nocapture --test-threads=$(TEST_THREADS)
 
 check: deps-build ## format, lints, documentation, licences, generated files: what CI asks first
 	$(CARGO) fmt --check

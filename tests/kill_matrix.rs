@@ -1,18 +1,13 @@
 //! `kill -9` at every step between fetch and removal and between waiting and sent: nothing is lost,
-//! nothing is filed twice, no different second reply leaves (THREATS 21, 22, 30).
+//! nothing is filed twice, no different second reply leaves (THREATS 21, 22, 30). Kills at random instants: `torture`.
 
 mod common;
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use common::ledger::{by_message_id, distinct_to, lying, queue, replies_by_day, sound, sql, states};
 use common::scene::{OFFICE, Scene, march};
-use common::{Lab, Letter, Person, PracticeOptions};
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use common::{Lab, PracticeOptions};
 
 /// Every step of a letter, in order: from the server's bytes to the original that is gone.
 const FILING: [&str; 9] =
@@ -139,134 +134,5 @@ fn a_group_of_letters_survives_a_kill_in_the_middle_of_its_copies() -> Result<()
         ensure!(states(&scene.thread(code)?, "letter") == vec!["filed"; 5], "{code}");
         ensure!(states(&scene.thread(code)?, "acknowledgement") == vec!["sent"], "{code}");
     }
-    Ok(())
-}
-
-/// What the random story delivered.
-#[derive(Default)]
-struct Delivered {
-    letters: BTreeMap<String, usize>,
-    answers: BTreeMap<String, usize>,
-    /// Message-IDs of forwards that were answered.
-    answered: BTreeSet<Vec<u8>>,
-}
-
-/// Random `kill -9` of the daemon while letters and answers come in.
-#[test]
-fn random_kills_of_the_daemon_under_traffic() -> Result<()> {
-    const ROUNDS: u32 = 27;
-    let seed: u64 = std::env::var("CADRE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x00ca_d4e0);
-    println!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
-    let scene = scene("folders")?;
-    let mut delivered = Delivered::default();
-    for round in 0..ROUNDS {
-        let (day, phase) = (2 + round / 3, round % 3);
-        let hour = [3, 9, 17][phase as usize];
-        let mail = match phase {
-            0 => letters(&scene, &mut delivered, &mut random, round, march(day, hour, 0))?,
-            1 => answers(&scene, &mut delivered, round, march(day, hour, 0))?,
-            _ => Vec::new(),
-        };
-        scene.practice.set_time(march(day, hour, 1))?;
-        let mut daemon = scene.practice.spawn_run()?;
-        // Mostly from the moment on when it works, however slow the machine is; sometimes before.
-        if phase != 2 || random.random_bool(0.5) {
-            daemon.wait_line("running", Duration::from_secs(20))?;
-        }
-        for (from, raw) in &mail {
-            std::thread::sleep(Duration::from_millis(random.random_range(0..250)));
-            scene.lab.deliver(from, OFFICE, raw)?;
-        }
-        std::thread::sleep(Duration::from_millis(random.random_range(20..900)));
-        ensure!(daemon.lives(), "round {round}: the daemon ended by itself\n{}", daemon.text()?);
-        daemon.kill9()?;
-    }
-    // From the last day on: an answer that lies longer than a day is asked about and not obeyed.
-    for day in 0..5 {
-        for minute in [1, 2] {
-            scene.practice.once(march(1 + ROUNDS / 3 + day, 18, minute))?;
-        }
-    }
-    the_story_is_whole(&scene, &delivered)
-}
-
-fn letters(
-    scene: &Scene,
-    delivered: &mut Delivered,
-    random: &mut StdRng,
-    round: u32,
-    at: DateTime<Utc>,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut mail = Vec::new();
-    for (person, code) in [(&scene.marie, &scene.c1), (&scene.paul, &scene.c2)] {
-        for n in 0..random.random_range(1..3) {
-            let letter = Letter::new(OFFICE, &format!("{round}.{n}"), &format!("Lettre {round}.{n}\n")).at(at);
-            mail.push((person.address.clone(), person.write(&letter)?));
-            *delivered.letters.entry(code.clone()).or_default() += 1;
-        }
-    }
-    Ok(mail)
-}
-
-/// The therapist answers the newest forward of each client, unless it was answered before.
-fn answers(scene: &Scene, delivered: &mut Delivered, round: u32, at: DateTime<Utc>) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut mail = Vec::new();
-    for code in [&scene.c1, &scene.c2] {
-        let Some(raw) = newest_forward(scene, code)? else { continue };
-        if !delivered.answered.insert(raw.clone()) {
-            continue;
-        }
-        let letter = scene.therapist.reply_to(&raw, &format!("{ANSWER} {round}."))?.at(at);
-        mail.push((scene.therapist.address.clone(), scene.therapist.write(&letter)?));
-        *delivered.answers.entry(code.clone()).or_default() += 1;
-    }
-    Ok(mail)
-}
-
-fn newest_forward(scene: &Scene, code: &str) -> Result<Option<Vec<u8>>> {
-    for raw in scene.therapist.mailbox(&scene.lab)?.into_iter().rev() {
-        let read = scene.therapist.read(&raw)?;
-        if read.subject.contains(code) && read.text().contains("Lettre ") {
-            return Ok(Some(raw));
-        }
-    }
-    Ok(None)
-}
-
-fn the_story_is_whole(scene: &Scene, delivered: &Delivered) -> Result<()> {
-    sound(scene)?;
-    let census = scene.lab.census(OFFICE)?;
-    ensure!(lying(scene, &["INBOX"])? == 0, "{census:?}");
-    let mails = scene.lab.sink.as_ref().context("a sink")?.mails();
-    let people: [(&Person, &String); 2] = [(&scene.marie, &scene.c1), (&scene.paul, &scene.c2)];
-    let mut filed = 0;
-    for (person, code) in people {
-        let thread = scene.thread(code)?;
-        let (letters, replies) = (delivered.letters[code], delivered.answers.get(code).copied().unwrap_or(0));
-        ensure!(states(&thread, "letter") == vec!["filed"; letters], "{letters} letters of {code}: {thread:#}");
-        let states = states(&thread, "reply");
-        ensure!(states.len() == replies, "{replies} answers to {code}: {thread:#}");
-        ensure!(states.iter().all(|s| s == "sent" || s == "replaced"), "{thread:#}");
-        let sent = states.iter().filter(|s| *s == "sent").count();
-        ensure!(sent > 0, "no reply of {code} ever left: the story tests nothing");
-        ensure!(replies_by_day(scene, person, &mails, ANSWER)?.len() == sent, "{thread:#}");
-        ensure!(lying(scene, &["Cadre", code])? == letters + sent, "{census:?}\n{thread:#}");
-        filed += letters + sent;
-    }
-    ensure!(census.iter().map(|(_, count)| count).sum::<usize>() == filed, "{census:?}");
-    let books = by_message_id(&mails)?;
-    let queue = queue(&scene.practice)?;
-    ensure!(queue.keys().all(|(_, state)| state == "sent" || state == "replaced"), "{queue:?}");
-    let sent: usize = queue.iter().filter(|((_, state), _)| state == "sent").map(|(_, count)| count).sum();
-    ensure!(books.len() == sent, "{} different mails, {sent} rows sent: {queue:?}", books.len());
-    let turns = sql(&scene.practice, "SELECT COUNT(*) FROM turn")?;
-    println!(
-        "{} letters, {} answers, {turns} turns; {} mails, {} of them repeated by Message-ID",
-        delivered.letters.values().sum::<usize>(),
-        delivered.answers.values().sum::<usize>(),
-        books.len(),
-        mails.len() - books.len(),
-    );
     Ok(())
 }
