@@ -42,7 +42,8 @@ fn signer<'a>(sink: Message<'a>, with: &[(&Cert, SignatureBuilder)]) -> Signer<'
     let mut with = with.iter();
     let (first, how) = with.next().expect("a signer");
     let mut signer = Signer::with_template(sink, pair(first), how.clone()).expect("a signer");
-    signer = signer.hash_algo(HashAlgorithm::SHA512).expect("SHA-512").creation_time(std::time::SystemTime::from(now()));
+    signer =
+        signer.hash_algo(HashAlgorithm::SHA512).expect("SHA-512").creation_time(std::time::SystemTime::from(now()));
     for (more, _) in with {
         signer = signer.add_signer(pair(more)).expect("another signer");
     }

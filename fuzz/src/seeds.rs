@@ -3,7 +3,7 @@
 use sequoia_openpgp::types::CompressionAlgorithm;
 
 use super::forge::{
-    cleartext, clear_signed, compressed, encrypted, file, head, literal, multipart, pgp_mime, protected, sealed,
+    clear_signed, cleartext, compressed, encrypted, file, head, literal, multipart, pgp_mime, protected, sealed,
     secret, signed, text,
 };
 use super::world::{MARIE, PAUL, THERAPIST};
@@ -34,7 +34,7 @@ pub fn mails() -> Vec<Vec<u8>> {
         let head = head(from, "...");
         mails.push(head.clone() + &sealed(by, entity));
         mails.push(head.clone() + &clear_signed(by, entity));
-        mails.push(head.clone() + &pgp_mime(&encrypted(clear_signed(by, entity).as_bytes())));
+        mails.push(head.clone() + &pgp_mime(&encrypted(&literal(clear_signed(by, entity).as_bytes()))));
         mails.push(head.clone() + &pgp_mime(&encrypted(&literal(entity.as_bytes()))));
         let zipped = compressed(CompressionAlgorithm::Zip, &signed(&[by], entity.as_bytes()));
         mails.push(head.clone() + &pgp_mime(&encrypted(&zipped)));
@@ -42,7 +42,9 @@ pub fn mails() -> Vec<Vec<u8>> {
     for words in signed_words() {
         mails.push(head(MARIE, "En ligne") + &text(&cleartext(&marie, &words)));
         mails.push(head("Marie <x@evil.example>", "En clair") + &text(&words));
-        let html = format!("Content-Type: text/html; charset=utf-8\r\n\r\n<p>{words}<br><a href=\"https://x.example\">x</a></p>");
+        let html = format!(
+            "Content-Type: text/html; charset=utf-8\r\n\r\n<p>{words}<br><a href=\"https://x.example\">x</a></p>"
+        );
         let both = multipart("alternative", "", "either-part", &[&text(&words), &html]);
         mails.push(head(PAUL, "Deux formes") + &both);
     }
@@ -107,7 +109,8 @@ pub fn froms() -> Vec<String> {
 
 /// Small lexicons, and letters to scan.
 pub fn lexicons() -> Vec<Vec<u8>> {
-    let file = "[[a]]\nid = \"die\"\nfind = [\"je veux mourir\", \"(veux|voudrais) .. mourir\"]\nunless = [\"de rire\"]\n";
+    let file =
+        "[[a]]\nid = \"die\"\nfind = [\"je veux mourir\", \"(veux|voudrais) .. mourir\"]\nunless = [\"de rire\"]\n";
     let letters = ["Je veux en finir ce soir.", "J'ai failli mourir de rire.", "I took all the pills just now"];
     let mut seeds: Vec<Vec<u8>> = vec![[&[0], file.as_bytes()].concat()];
     for language in ["fr", "en"] {

@@ -88,8 +88,14 @@ pub fn commands(data: &[u8]) {
 /// A failure notice: as the whole mail, and as the status part of one.
 pub fn dsn(data: &[u8]) {
     let limits = Limits::default();
-    let status = [b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\
-                    Content-Type: message/delivery-status\r\n\r\n".as_slice(), data, b"\r\n--b--\r\n"].concat();
+    let status = [
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\
+                    Content-Type: message/delivery-status\r\n\r\n"
+            .as_slice(),
+        data,
+        b"\r\n--b--\r\n",
+    ]
+    .concat();
     for raw in [data, &status] {
         if let Ok(mail) = Mail::parse(raw, &limits)
             && let Some(report) = mail.delivery_report
@@ -107,7 +113,10 @@ pub fn address(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(address) = Address::parse(&text) {
         let canonical = address.canonical();
-        assert!(!canonical.chars().any(|c| c.is_control() || c.is_whitespace() || "<>,;\"".contains(c)), "{canonical:?}");
+        assert!(
+            !canonical.chars().any(|c| c.is_control() || c.is_whitespace() || "<>,;\"".contains(c)),
+            "{canonical:?}"
+        );
         let again = Address::parse(canonical).expect("a canonical address is one");
         assert_eq!(again, address, "canonical twice");
     }

@@ -55,9 +55,8 @@ impl World {
     /// `second`'s key is the practice's; Marie (1) and Paul (2) are clients, `exemple` the therapist.
     pub fn new() -> Self {
         let address = |text: &str| Address::parse(text).expect("an address");
-        let certificate = |name: &str| {
-            Certificate::from_bytes(&key_file(&format!("{name}.cert.asc"))).expect("a certificate")
-        };
+        let certificate =
+            |name: &str| Certificate::from_bytes(&key_file(&format!("{name}.cert.asc"))).expect("a certificate");
         let therapist = Person::Therapist(TherapistId("exemple".into()));
         Self {
             key: PracticeKey::load(&key_file("second.key.asc"), None).expect("the practice's key"),

@@ -476,4 +476,97 @@ mod tests {
         stranger.list = true;
         assert_eq!(flag(&stranger).1, Action::Others);
     }
+
+    /// Every fact against every other: what is missing in any check turns this red. Obeyed or filed as verified is
+    /// what bears a good signature over the whole of it, under no other registered person's name, for the first time.
+    #[test]
+    fn row_01_a_bad_verdict_is_never_overwritten() {
+        let owners = || [client(1), therapist()];
+        let mut signatures = vec![Signature::None, Signature::Unknown, Signature::Bad, Signature::BadKey];
+        for (owner, intended, seen_before) in owners().into_iter().flat_map(|owner| {
+            let all =
+                [(Intended::Us, false), (Intended::Others, false), (Intended::Unsaid, false), (Intended::Us, true)];
+            all.map(|(intended, seen)| (owner.clone(), intended, seen))
+        }) {
+            signatures.push(Signature::Good { owner, intended, seen_before });
+        }
+        let froms = [
+            From::Ambiguous(vec![]),
+            From::Ambiguous(vec![client(1), therapist()]),
+            From::Stranger,
+            From::Practice,
+            From::Known(client(1)),
+            From::Known(client(2)),
+            From::Known(therapist()),
+        ];
+        let decryptions = [
+            Decryption::NotEncrypted,
+            Decryption::Done,
+            Decryption::NotForUs,
+            Decryption::IntegrityFailed,
+            Decryption::Unreadable,
+        ];
+        let (mut trusted, mut all) = (0, 0);
+        for signature in &signatures {
+            for from in &froms {
+                for (decryption, structure) in
+                    decryptions.iter().flat_map(|d| [(*d, Structure::Whole), (*d, Structure::Mixed)])
+                {
+                    for bits in 0..64_u32 {
+                        let bit = |n: u32| bits & (1 << n) != 0;
+                        let facts = Facts {
+                            structure,
+                            decryption,
+                            signature: signature.clone(),
+                            from: from.clone(),
+                            automatic: bit(0),
+                            list: bit(1),
+                            own: bit(2),
+                            dmarc_fail: bit(3),
+                            same_bytes: bit(4),
+                        };
+                        let policy = if bit(5) { UnsignedPolicy::Hold } else { UnsignedPolicy::Flag };
+                        trusted += usize::from(is_sound(&facts, &decide(&facts, policy)));
+                        all += 1;
+                    }
+                }
+            }
+        }
+        assert!(trusted > 0 && trusted < all / 20, "{trusted} of {all}");
+    }
+
+    /// Fails where a decision trusts more than its facts prove; whether it trusts at all.
+    fn is_sound(facts: &Facts, decision: &Decision) -> bool {
+        let proven = match &facts.signature {
+            Signature::Good { owner, seen_before: false, .. } => Some(owner).filter(|owner| {
+                facts.structure == Structure::Whole
+                    && matches!(facts.decryption, Decryption::NotEncrypted | Decryption::Done)
+                    && match &facts.from {
+                        From::Known(person) => person == *owner,
+                        From::Ambiguous(_) => false,
+                        From::Stranger | From::Practice => true,
+                    }
+            }),
+            _ => None,
+        };
+        assert_eq!(decision.verdict == Verdict::Verified, proven.is_some(), "{facts:?}: {decision:?}");
+        let bad = matches!(facts.signature, Signature::Bad | Signature::BadKey);
+        match &decision.action {
+            Action::Obey { therapist } => {
+                assert_eq!(proven, Some(&Person::Therapist(therapist.clone())), "{facts:?}");
+                true
+            }
+            Action::File { client, .. } if decision.verdict == Verdict::Verified => {
+                assert_eq!(proven, Some(&Person::Client(*client)), "{facts:?}");
+                true
+            }
+            Action::File { client, .. } => {
+                assert!(!bad && facts.structure == Structure::Whole, "{facts:?}: {decision:?}");
+                assert!(matches!(decision.verdict, Verdict::Unsigned | Verdict::UnknownSigner), "{facts:?}");
+                assert_eq!(facts.from, From::Known(Person::Client(*client)), "{facts:?}");
+                false
+            }
+            _ => false,
+        }
+    }
 }
