@@ -97,6 +97,8 @@ struct Layer {
     entity: Option<Plaintext>,
     check: SignatureCheck,
     ciphertext: Option<Vec<u8>>,
+    /// What calls itself encrypted need not be: anybody can put clear packets into such a container.
+    encrypted: bool,
 }
 
 /// Examines one message as it was fetched.
@@ -111,14 +113,13 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         layer = open_layers(raw, first_seen, tools, &renewed)?;
     }
     let protected = match (&layer.entity, layer.structure) {
-        (Some(entity), Structure::Whole) if layer.ciphertext.is_some() || is_good(&layer.check) => {
+        (Some(entity), Structure::Whole) if layer.encrypted || is_good(&layer.check) => {
             mime::protected(entity.as_bytes(), tools.limits)?
         }
         _ => None,
     };
-    let encrypted = layer.ciphertext.is_some();
     let bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
-    let from = from_fact(&outer, protected.as_ref(), tools.registry);
+    let from = from_fact(&outer, protected.as_ref(), is_good(&layer.check), tools.registry);
     let (signature, own_signature) = signature_fact(&layer.check, tools);
     let own_id = matches!(from, From::Practice)
         && outer.message_id.as_deref().is_some_and(|id| tools.registry.is_own_message_id(id));
@@ -138,7 +139,8 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         SignatureCheck::Good(good) => Some(good),
         _ => None,
     };
-    Ok(Examined { outer, protected, entity: layer.entity, decision, signature, encrypted, bytes_hash })
+    let Layer { entity, encrypted, .. } = layer;
+    Ok(Examined { outer, protected, entity, decision, signature, encrypted, bytes_hash })
 }
 
 /// Nobody is registered: for a look at one certificate alone.
@@ -218,6 +220,7 @@ fn open_layers(
         entity: Some(Plaintext::new(entity)),
         check,
         ciphertext: None,
+        encrypted: false,
     };
     Ok(match mime::envelope(raw, tools.limits)? {
         Envelope::Clear { .. } => clear(Structure::Whole, SignatureCheck::None, raw.to_vec()),
@@ -262,6 +265,7 @@ fn open_encrypted(
         entity: None,
         check: SignatureCheck::None,
         ciphertext: Some(ciphertext),
+        encrypted: true,
     };
     let opened = match pgp::open(&ciphertext, &[tools.key], pinned, first_seen, &limits(tools)) {
         Ok(opened) => opened,
@@ -272,10 +276,11 @@ fn open_encrypted(
     };
     let whole = |entity, check, structure| Layer {
         structure,
-        decryption: Decryption::Done,
+        decryption: if opened.encrypted { Decryption::Done } else { Decryption::NotEncrypted },
         entity: Some(entity),
         check,
         ciphertext: Some(ciphertext.clone()),
+        encrypted: opened.encrypted,
     };
     if let Some(charset) = inline {
         let entity = Plaintext::new(mime::inline_entity(opened.plaintext.as_bytes(), charset.as_deref()));
@@ -310,7 +315,9 @@ fn is_about_the_key(reason: BadSignature) -> bool {
     )
 }
 
-fn from_fact(outer: &Mail, protected: Option<&Mail>, registry: &dyn Registry) -> From {
+/// Whom From names. Inside the encryption anybody can write what they like: a protected From counts where it is
+/// signed; where it isn't, one that differs from the outer one is nobody's name (RFC 9788 section 4.4).
+fn from_fact(outer: &Mail, protected: Option<&Mail>, signed: bool, registry: &dyn Registry) -> From {
     let registered = |addresses: &[Address]| {
         addresses.iter().filter_map(|address| registry.person_by_address(address)).collect::<Vec<_>>()
     };
@@ -318,7 +325,13 @@ fn from_fact(outer: &Mail, protected: Option<&Mail>, registry: &dyn Registry) ->
     if let FromField::Ambiguous { candidates } = &outer.from {
         return From::Ambiguous(registered(candidates));
     }
-    let believed = match protected.map(|mail| &mail.from) {
+    let inner = protected.map(|mail| &mail.from);
+    if let (false, Some(inner)) = (signed, inner)
+        && let Some(named) = in_conflict(&outer.from, inner)
+    {
+        return From::Ambiguous(registered(&named));
+    }
+    let believed = match inner {
         Some(from @ (FromField::One { .. } | FromField::Ambiguous { .. })) => from,
         _ => &outer.from,
     };
@@ -328,6 +341,17 @@ fn from_fact(outer: &Mail, protected: Option<&Mail>, registry: &dyn Registry) ->
         FromField::One { address, .. } if address == registry.practice_address() => From::Practice,
         FromField::One { address, .. } => registry.person_by_address(address).map_or(From::Stranger, From::Known),
     }
+}
+
+/// Every address that two From fields name, unless they name the same one.
+fn in_conflict(outer: &FromField, inner: &FromField) -> Option<Vec<Address>> {
+    let named = |from: &FromField| match from {
+        FromField::Missing => Vec::new(),
+        FromField::One { address, .. } => vec![address.clone()],
+        FromField::Ambiguous { candidates } => candidates.clone(),
+    };
+    let (outer, inner) = (named(outer), named(inner));
+    (!inner.is_empty() && inner != outer).then(|| [inner, outer].concat())
 }
 
 /// The signature as a fact, and whether it is the practice's own.

@@ -51,8 +51,10 @@ pub fn envelope(raw: &[u8], limits: &Limits) -> Result<Envelope, MimeError> {
     Ok(of(&Entity::read(raw, limits)?))
 }
 
-/// What an inline block held, as an entity that [`content()`](super::content()) reads.
+/// What an inline block held, as an entity that [`content()`](super::content()) reads. The charset stands outside of
+/// what was signed: it says how bytes are read that aren't UTF-8, and changes no words that are.
 pub fn inline_entity(text: &[u8], charset: Option<&str>) -> Vec<u8> {
+    let charset = charset.filter(|_| std::str::from_utf8(text).is_err());
     let charset: String =
         charset.unwrap_or("utf-8").chars().filter(|c| c.is_ascii_alphanumeric() || "-_:.".contains(*c)).collect();
     let mut entity = format!("Content-Type: text/plain; charset={charset}\r\n\r\n").into_bytes();
