@@ -13,6 +13,13 @@ const VOID: &[&str] = &["br", "hr", "col", "wbr", "img", "area", "input", "link"
 /// Deepest nesting: beyond it a letter is no letter.
 const MAX_DEPTH: usize = 400;
 
+/// Most tags of a page. The parser's work grows with the square of the depth, and only the parser itself knows the
+/// depth: comments, quotes and foreign elements hide end tags from every other reader.
+const MAX_TAGS: usize = 20_000;
+
+/// Most signs that are spelled out (`&amp;`): each costs the parser as much as a hundred letters.
+const MAX_REFERENCES: usize = 200_000;
+
 /// HTML without remote content, scripts, forms, styles, frames, hidden text and tracking. Links keep their target
 /// when it is http, https or mailto; pictures go, as they load from elsewhere or are attachments anyway.
 pub fn safe_html(html: &str) -> String {
@@ -32,12 +39,47 @@ pub fn safe_html(html: &str) -> String {
             "cite" | "class" | "id" | "name" | "src" | "background" => None,
             _ => Some(value.into()),
         });
-    let clean = builder.clean(bounded(html)).to_string();
+    let Some(page) = page(html) else { return String::new() };
+    let clean = builder.clean(bounded(page)).to_string();
+    // What the sanitizer wrote is well-formed, so that its depth is known.
+    let clean = match too_deep(&clean) {
+        Some(at) => builder.clean(&clean[..at]).to_string(),
+        None => clean,
+    };
     without_hidden(&clean)
+}
+
+/// The page, unless it has more tags than any letter: then only its text is taken.
+fn page(html: &str) -> Option<&str> {
+    let more = |sign: u8, most: usize| html.bytes().filter(|byte| *byte == sign).nth(most).is_some();
+    (!more(b'<', MAX_TAGS) && !more(b'&', MAX_REFERENCES)).then_some(html)
+}
+
+/// Where well-formed HTML passes the deepest nesting.
+fn too_deep(clean: &str) -> Option<usize> {
+    let (mut depth, mut at) = (0usize, 0usize);
+    while let Some(start) = clean[at..].find('<') {
+        at += start;
+        let tag = &clean[at..at + tag_len(&clean[at..])?];
+        let name: String = tag[1..].chars().take_while(char::is_ascii_alphanumeric).collect();
+        if tag.starts_with("</") {
+            depth = depth.saturating_sub(1);
+        } else if !VOID.contains(&name.as_str()) {
+            depth += 1;
+        }
+        if depth > MAX_DEPTH {
+            return Some(at);
+        }
+        at += tag.len();
+    }
+    None
 }
 
 /// Plain text of an HTML document with the targets of its links as footnotes; hidden text is not in it.
 pub fn html_to_text(html: &str) -> String {
+    if page(html).is_none() {
+        return strip_tags(html).trim().to_owned();
+    }
     let safe = safe_html(html);
     let text = html2text::from_read(safe.as_bytes(), 100).unwrap_or_else(|_| strip_tags(&safe));
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim().to_owned()
@@ -196,6 +238,39 @@ mod tests {
     fn links_stay_visible_in_text() {
         let text = html_to_text("<p>see <a href=\"https://x.example/a?b=1\">here</a></p>");
         assert!(text.contains("here") && text.contains("https://x.example/a?b=1"), "{text}");
+    }
+
+    /// THREATS 8: end tags that only a careless reader counts must not hide how deep a page is.
+    #[test]
+    fn row_08_no_page_is_too_deep_or_too_long_to_read() {
+        for piece in [
+            "<div><!--</div>-->",
+            "<div title=\"</div>\">",
+            "<div><script></div></script>",
+            "<x-a></x-b>",
+            "<aaaaaaaaaaaaaaaa1></aaaaaaaaaaaaaaaa2>",
+            "<svg><style><g></style>",
+            "<b><p>",
+            "<table><tr><td>",
+            "<a href=x></b>",
+        ] {
+            let tags = piece.matches('<').count();
+            for times in [MAX_TAGS / tags - 1, 10 * MAX_TAGS] {
+                quickly(&format!("debut {} fin", piece.repeat(times)), piece);
+            }
+        }
+        for (piece, times) in
+            [("<", 1_000_000), ("<!--", 1_000_000), ("&amp;", 1_000_000), ("&amp;", 20_000), ("a", 500_000)]
+        {
+            quickly(&format!("debut {} fin", piece.repeat(times)), piece);
+        }
+    }
+
+    fn quickly(page: &str, what: &str) {
+        let start = std::time::Instant::now();
+        let text = html_to_text(page);
+        assert!(text.starts_with("debut"), "{what}: {:?}", text.get(..40));
+        assert!(start.elapsed().as_secs() < 60, "{what}: {:?}", start.elapsed());
     }
 
     #[test]
