@@ -211,7 +211,7 @@ fn a_reply_that_is_refused_for_good_frees_its_day_and_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_connection_lost_after_the_dot_repeats_the_same_bytes() -> Result<()> {
+fn row_25_a_connection_lost_after_the_dot_repeats_the_same_bytes() -> Result<()> {
     let scene = scene()?;
     answered(&scene)?;
     let sink = sink(&scene)?;
@@ -388,7 +388,7 @@ fn without_pauls_therapist() -> Result<Scene> {
 }
 
 #[test]
-fn a_poison_message_goes_to_attention_after_three_tries_and_blocks_nobody() -> Result<()> {
+fn row_23_a_poison_message_goes_to_attention_after_three_tries_and_blocks_nobody() -> Result<()> {
     let scene = without_pauls_therapist()?;
     for (n, minute) in [10, 20, 30].into_iter().enumerate() {
         ensure!(lying(&scene, &["Cadre", "Attention"])? == 0, "set aside after {n} tries");
@@ -421,7 +421,7 @@ fn stops_marie(scene: &Scene, before: usize, told: usize) -> Result<()> {
 }
 
 #[test]
-fn a_swapped_certificate_address_or_state_stops_that_client_and_alarms_once() -> Result<()> {
+fn row_30_a_swapped_certificate_address_or_state_stops_that_client_and_alarms_once() -> Result<()> {
     for column in ["certificate", "address", "state", "therapist"] {
         let scene = scene()?;
         answered(&scene)?;
@@ -470,7 +470,7 @@ fn a_changed_message_or_body_is_noticed_and_blocks_nobody() -> Result<()> {
 }
 
 #[test]
-fn a_journal_that_was_cut_or_edited_does_not_verify() -> Result<()> {
+fn row_31_a_journal_that_was_cut_or_edited_does_not_verify() -> Result<()> {
     let scene = scene()?;
     letter(&scene, 1)?;
     scene.practice.once(march(2, 3, 5))?;

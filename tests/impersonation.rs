@@ -72,7 +72,7 @@ impl Stage {
 }
 
 #[test]
-fn what_is_not_surely_the_therapists_reaches_no_client() -> Result<()> {
+fn row_16_what_is_not_surely_the_therapists_reaches_no_client() -> Result<()> {
     let stage = Stage::new()?;
     let s = &stage.play.scene;
     let mallory = Person::persona(&s.lab, "mallory")?;
@@ -137,7 +137,7 @@ fn what_is_not_surely_the_therapists_reaches_no_client() -> Result<()> {
 }
 
 #[test]
-fn outer_headers_and_old_mail_turn_no_reply_to_another_client() -> Result<()> {
+fn row_26_outer_headers_and_old_mail_turn_no_reply_to_another_client() -> Result<()> {
     let stage = Stage::new()?;
     let (play, s) = (&stage.play, &stage.play.scene);
     let paul = s.therapist.read(&stage.paul)?;
@@ -239,7 +239,7 @@ fn another_therapists_client_is_out_of_reach() -> Result<()> {
 /// Letters and replies of two clients in a fixed, well mixed order: every mail goes to the registered
 /// address of the one it is about, and a reply's words to nobody else.
 #[test]
-fn interleaved_conversations_never_cross() -> Result<()> {
+fn row_17_interleaved_conversations_never_cross() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
     let mut state = 0x2545_F491_4F6C_DD1D_u64;

@@ -152,7 +152,7 @@ async fn folders_follow_the_namespace_and_junk_is_found_under_its_foreign_name()
 }
 
 #[tokio::test]
-async fn idle_wakes_on_mail_ends_on_time_and_stops_when_told() {
+async fn standard_rfc2177_idle_wakes_on_mail_ends_on_time_and_stops_when_told() {
     let lab = dovecot("");
     let mut watcher = session(&lab).await;
     let mut other = session(&lab).await;
@@ -176,7 +176,7 @@ async fn idle_wakes_on_mail_ends_on_time_and_stops_when_told() {
 }
 
 #[tokio::test]
-async fn a_server_without_move_uidplus_and_literal_plus_is_served_and_spares_other_peoples_marks() {
+async fn standard_rfc6851_a_server_without_move_uidplus_and_literal_plus_is_served_and_spares_other_peoples_marks() {
     let lab = dovecot("imap_capability = IMAP4rev1");
     let mut imap = session(&lab).await;
     let caps = imap.capabilities();
@@ -252,7 +252,7 @@ async fn tls_is_implicit_or_by_starttls_with_our_own_root() {
 // ---- certificates ----
 
 #[tokio::test]
-async fn certificate_errors_are_told_apart() {
+async fn standard_rfc8314_certificate_errors_are_told_apart() {
     let good: &[u8] = include_bytes!("net_servers/tls/good.pem");
     let expired: &[u8] = include_bytes!("net_servers/tls/expired.pem");
     let other: &[u8] = include_bytes!("net_servers/tls/otherhost.pem");
@@ -303,7 +303,7 @@ async fn selected(port: u16) -> ImapSession {
 }
 
 #[tokio::test]
-async fn a_fetch_with_nonsense_a_giant_and_a_gap_loses_only_those() {
+async fn row_23_a_fetch_with_nonsense_a_giant_and_a_gap_loses_only_those() {
     const NONSENSE: &str = "* 2 FETCH (UID 2 BODY[] \"open)\r\n";
     let (port, server) = play(vec![
         after_select(vec![

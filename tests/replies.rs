@@ -33,7 +33,7 @@ fn last_line(text: &str) -> &str {
 }
 
 #[test]
-fn a_reply_leaves_at_its_slot_and_shows_nothing_of_the_therapists_side() -> Result<()> {
+fn row_13_row_33_a_reply_leaves_at_its_slot_and_shows_nothing_of_the_therapists_side() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
     play.forwarded(&s.marie, "Une première lettre.\n", march(1, 22, 10))?;
@@ -581,7 +581,7 @@ fn expiring(play: &Play, days: i64, at: chrono::DateTime<chrono::Utc>) -> Result
 }
 
 #[test]
-fn expiring_keys_are_announced_and_a_reply_waits_for_one_that_expired() -> Result<()> {
+fn row_10_expiring_keys_are_announced_and_a_reply_waits_for_one_that_expired() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
     let (zoe, code) = expiring(&play, 40, march(2, 12, 0))?;

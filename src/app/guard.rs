@@ -82,7 +82,7 @@ mod tests {
 
     /// THREATS 11: every kind of outgoing mail is decided about by name.
     #[test]
-    fn a_kind_may_be_clear_exactly_when_it_has_a_clear_letter() {
+    fn row_11_a_kind_may_be_clear_exactly_when_it_has_a_clear_letter() {
         for &kind in Kind::ALL {
             assert_eq!(may_be_clear(kind), clear_letter(kind).is_some(), "{kind}");
             if let Some(name) = clear_letter(kind) {

@@ -156,7 +156,7 @@ const TELLING: [&str; 13] = [
 ];
 
 #[test]
-fn letters_in_clear_show_no_therapy() {
+fn row_11_letters_in_clear_show_no_therapy() {
     let lines = ["3114", "988"];
     every_letter(|name, language, r| {
         if name.is_clear() {
@@ -398,7 +398,7 @@ fn the_guides_say_every_word_that_acts() {
 }
 
 #[test]
-fn every_verdict_and_mark_has_its_own_words() {
+fn row_03_every_verdict_and_mark_has_its_own_words() {
     let letters = letters();
     for &language in Language::ALL {
         let texts: Vec<String> = written(&letters, Name::Forward, language).into_iter().map(|r| r.text).collect();

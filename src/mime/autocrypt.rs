@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_valid_header_of_the_sender_counts() {
+    fn standard_autocrypt_the_one_valid_header_of_the_sender_counts() {
         let good = "Autocrypt: addr=Marie@Client.example; prefer-encrypt=mutual; keydata=\r\n aGVs\r\n bG8=\r\n";
         assert_eq!(read(good), Some(b"hello".to_vec()));
         assert_eq!(

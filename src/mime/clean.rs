@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_unpacks_without_end_is_refused() {
+    fn row_08_a_document_that_unpacks_without_end_is_refused() {
         let zeros = vec![b' '; UNPACK_LIMIT + 1];
         let raw = archive(&[("word/document.xml", &zeros)]);
         assert!(raw.len() < 1_000_000);

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_read_in_different_ways_is_ambiguous() {
+    fn row_05_what_programs_read_in_different_ways_is_ambiguous() {
         let eve = "eve@y.example";
         for values in [
             vec!["marie@x.example", "eve@y.example"],

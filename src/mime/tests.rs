@@ -75,7 +75,7 @@ fn a_payload_reads_back_word_for_word() {
 }
 
 #[test]
-fn the_payload_is_marked_as_thunderbird_and_rfc_9788_want() {
+fn row_14_the_payload_is_marked_as_thunderbird_and_rfc_9788_want() {
     let head = header(&payload(&letter()));
     assert!(head.contains("Content-Type: multipart/mixed;"), "{head}");
     assert!(head.contains("protected-headers=\"v1\"; hp=\"cipher\""), "{head}");
@@ -93,7 +93,7 @@ fn the_payload_is_marked_as_thunderbird_and_rfc_9788_want() {
 }
 
 #[test]
-fn an_encrypted_mail_shows_nothing_but_the_allowed_fields() {
+fn row_12_an_encrypted_mail_shows_nothing_but_the_allowed_fields() {
     let mut mail = letter();
     mail.automatic = true;
     let raw = encrypted(&mail, ARMOR);
@@ -165,7 +165,7 @@ fn text_cannot_break_out_of_a_field() {
 }
 
 #[test]
-fn the_guard_refuses_what_must_not_leave() {
+fn row_09_the_guard_refuses_what_must_not_leave() {
     let good = String::from_utf8(encrypted(&letter(), ARMOR)).unwrap();
     for (from, to) in [
         ("Subject:", "User-Agent: x\r\nSubject:"),
@@ -242,7 +242,7 @@ fn verifies(home: &tempfile::TempDir, raw: &[u8]) -> bool {
 }
 
 #[test]
-fn gnupg_verifies_the_signed_bytes_whatever_the_line_ends() {
+fn standard_rfc3156_gnupg_verifies_the_signed_bytes_whatever_the_line_ends() {
     let Some(home) = gnupg() else { return };
     let mut mail = letter();
     mail.parts.truncate(1);
@@ -312,7 +312,7 @@ fn envelopes_are_told_apart() {
 }
 
 #[test]
-fn unmarked_payload_headers_are_not_believed() {
+fn standard_rfc9788_unmarked_payload_headers_are_not_believed() {
     let limits = Limits::default();
     let inner = "Subject: real\nFrom: m@x.example\nContent-Type: text/plain";
     assert_eq!(protected(format!("{inner}\n\nx").as_bytes(), &limits).unwrap(), None);
@@ -323,7 +323,7 @@ fn unmarked_payload_headers_are_not_believed() {
 }
 
 #[test]
-fn headers_decide_what_is_automatic_never_words() {
+fn row_19_headers_decide_what_is_automatic_never_words() {
     let parse =
         |raw: &str| Mail::parse(format!("From: m@x.example\n{raw}\n\nx").as_bytes(), &Limits::default()).unwrap();
     for automatic in [
@@ -380,7 +380,7 @@ fn a_delivery_report_gives_its_facts() {
 }
 
 #[test]
-fn fields_are_read_tolerantly_and_bounded() {
+fn standard_rfc5322_fields_are_read_tolerantly_and_bounded() {
     let many: String = (0..500).map(|n| format!(" <{n}@x.example>\n")).collect();
     let raw = format!(
         "From: m@x.example\nTo: A <a@x.example>, \"B, C\" <b@x.example>; c@x.example\nCc: g: d@x.example, e@x.example;\n\

@@ -8,7 +8,7 @@ use crate::desk::{Desk, Seen, each, light, replaced, subjects, with_armor, with_
 const WORDS: &str = "les volets claquent toute la nuit";
 
 #[test]
-fn odd_letters_get_a_verdict_or_a_person() -> Result<()> {
+fn row_04_odd_letters_get_a_verdict_or_a_person() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS]);
     let code = desk.scene.c1.clone();

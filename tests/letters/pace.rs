@@ -55,7 +55,7 @@ fn daily_forwards_come_with_the_digest_and_in_its_order() -> Result<()> {
 }
 
 #[test]
-fn nobody_is_told_the_same_thing_twice() -> Result<()> {
+fn row_20_nobody_is_told_the_same_thing_twice() -> Result<()> {
     let mut desk = Desk::open(light(), crate::desk::each())?;
     desk.secret(&[WORDS]);
     // THREATS 20: an answering machine without headers, a new turn each time: a ceiling a day.

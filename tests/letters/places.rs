@@ -74,7 +74,7 @@ fn folders_stand_where_the_server_has_them_and_the_junk_folder_is_read() -> Resu
 }
 
 #[test]
-fn neither_seen_flags_nor_new_uids_lose_or_double_a_letter() -> Result<()> {
+fn row_21_row_22_neither_seen_flags_nor_new_uids_lose_or_double_a_letter() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS]);
     // THREATS 21: read in another program first.

@@ -30,7 +30,7 @@ fn filed(desk: &mut Desk, raw: &[u8], verdict: &str) -> Result<Seen> {
 }
 
 #[test]
-fn a_letter_is_filed_once_however_it_comes_again() -> Result<()> {
+fn row_18_a_letter_is_filed_once_however_it_comes_again() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS]);
     let id = || format!("<{}@client.example>", nonce());
@@ -65,7 +65,7 @@ fn a_letter_is_filed_once_however_it_comes_again() -> Result<()> {
 }
 
 #[test]
-fn a_letter_played_before_it_arrives_does_not_stop_the_real_one() -> Result<()> {
+fn row_28_a_letter_played_before_it_arrives_does_not_stop_the_real_one() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS]);
     // Without protected headers, so that nothing but the signature says whose it is.

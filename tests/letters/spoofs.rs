@@ -10,7 +10,7 @@ use crate::desk::{Desk, Seen, each, light, replaced, with_field};
 const WORDS: &str = "la clef du moulin est sous la pierre plate";
 
 #[test]
-fn no_other_field_and_no_trick_in_from_is_an_identity() -> Result<()> {
+fn row_05_no_other_field_and_no_trick_in_from_is_an_identity() -> Result<()> {
     let desk = Desk::open(light(), each())?;
     let (marie, paul) = (desk.scene.c1.clone(), desk.scene.c2.clone());
     let bare = |form| Letter { protected: false, ..desk.letter("Moulin", WORDS).form(form) };
@@ -64,7 +64,7 @@ fn with_body(raw: &[u8], body: &str) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn a_signature_counts_for_the_whole_message_only() -> Result<()> {
+fn row_06_a_signature_counts_for_the_whole_message_only() -> Result<()> {
     let desk = Desk::open(light(), each())?;
     let marie = desk.scene.c1.clone();
     let signed = desk.scene.marie.write(&desk.letter("Moulin", WORDS).form(Form::Signed))?;
@@ -117,7 +117,7 @@ fn a_signature_counts_for_the_whole_message_only() -> Result<()> {
 }
 
 #[test]
-fn times_threads_and_own_mail_are_told_by_signatures() -> Result<()> {
+fn row_15_times_threads_and_own_mail_are_told_by_signatures() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS]);
     let (marie, paul) = (desk.scene.c1.clone(), desk.scene.c2.clone());

@@ -20,7 +20,7 @@ fn answers(desk: &mut Desk, person: &Person) -> Result<Vec<crate::common::Read>>
 }
 
 #[test]
-fn a_stranger_becomes_a_request_and_gets_one_neutral_answer() -> Result<()> {
+fn standard_rfc3834_a_stranger_becomes_a_request_and_gets_one_neutral_answer() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS, "Les cartes"]);
     let stranger = Person::persona(&desk.scene.lab, "inconnue")?;
@@ -119,7 +119,7 @@ fn a_stranger_becomes_a_request_and_gets_one_neutral_answer() -> Result<()> {
 }
 
 #[test]
-fn a_flood_of_strangers_meets_its_ceiling() -> Result<()> {
+fn row_34_a_flood_of_strangers_meets_its_ceiling() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     let raw = desk.scene.paul.write(&desk.letter("Bonjour", "un mot").form(Form::Plain))?;
     for n in 0..25 {

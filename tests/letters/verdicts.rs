@@ -36,7 +36,7 @@ fn notice(seen: &Seen, number: &str, wording: &str, releasable: bool) -> Result<
 }
 
 #[test]
-fn what_cannot_be_trusted_is_held_and_told_and_released_by_hand() -> Result<()> {
+fn row_01_what_cannot_be_trusted_is_held_and_told_and_released_by_hand() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS, "Retour au ponton"]);
     let (marie, paul) = (desk.scene.c1.clone(), desk.scene.c2.clone());
@@ -133,7 +133,7 @@ fn release(desk: &mut Desk, question: &[u8], number: &str) -> Result<Seen> {
 }
 
 #[test]
-fn letters_that_are_filed_with_a_mark_say_so() -> Result<()> {
+fn row_03_letters_that_are_filed_with_a_mark_say_so() -> Result<()> {
     let mut desk = Desk::open(light(), each())?;
     desk.secret(&[WORDS, "Le ponton"]);
     let code = desk.scene.c1.clone();

@@ -67,7 +67,7 @@ fn a_flipped_byte_in_signed_data_is_bad() {
 }
 
 #[test]
-fn a_truncated_message_gives_nothing() {
+fn row_07_a_truncated_message_gives_nothing() {
     let (practice, marie) = (practice(), key("marie"));
     let sealed = binary(&seal(&[b'x'; 30_000], &[practice.certificate()], &marie, now()).unwrap());
     for cut in [1, 2, 20, 21, 22, 23, 40, 1000, 20_000] {
@@ -79,7 +79,7 @@ fn a_truncated_message_gives_nothing() {
 /// Re-encrypts what a message holds without its MDC, under the session key that an attacker can't
 /// know but whose stream he can cut (EFAIL).
 #[test]
-fn a_message_without_its_mdc_gives_nothing() {
+fn row_07_a_message_without_its_mdc_gives_nothing() {
     let practice = practice();
     let message = encrypt(practice.certificate(), &literal(b"secret words"));
     let pile = PacketPile::from_bytes(&message).unwrap();
@@ -112,7 +112,7 @@ fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_added_unhashed_subpacket_leaves_the_digest() {
+fn row_28_an_added_unhashed_subpacket_leaves_the_digest() {
     use openpgp::packet::signature::subpacket::{Subpacket, SubpacketValue};
     let practice = practice();
     let signed = sign(&raw("marie"), b"once", now(), SHA256);
@@ -131,7 +131,7 @@ fn an_added_unhashed_subpacket_leaves_the_digest() {
 }
 
 #[test]
-fn a_forwarded_letter_still_names_whom_it_was_meant_for() {
+fn row_27_a_forwarded_letter_still_names_whom_it_was_meant_for() {
     let (practice, paul, marie) = (practice(), key("paul"), key("marie"));
     let to_paul = seal(b"to Paul", &[paul.certificate()], &marie, now()).unwrap();
     // Paul opens it and passes the signed inside on to the practice.
@@ -172,7 +172,7 @@ fn reopen_inside(message: &[u8], name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn hidden_recipients_are_tried() {
+fn row_24_hidden_recipients_are_tried() {
     let practice = practice();
     let rules = rules::Rules::at(now());
     let paul = cert("paul");
@@ -205,7 +205,7 @@ fn an_old_practice_key_still_opens() {
 }
 
 #[test]
-fn bombs_are_refused_within_the_limit() {
+fn row_08_bombs_are_refused_within_the_limit() {
     let practice = practice();
     let limits = Limits { plaintext: 1 << 20, packets: 100 };
     let try_open = |inner: &[u8]| {

@@ -40,7 +40,7 @@ fn two_certificates_are_not_one() {
 }
 
 #[test]
-fn a_key_without_expiry_is_not_1970() {
+fn row_10_a_key_without_expiry_is_not_1970() {
     assert_eq!(cert("marie").expires_at(now()), None);
     let made = now() - hours(1);
     let mortal = Certificate::new(mortal(made, hours(30)));
@@ -57,7 +57,7 @@ fn built(build: impl FnOnce(CertBuilder<'static>) -> CertBuilder<'static>) -> Ce
 }
 
 #[test]
-fn sealing_fails_closed_and_says_why() {
+fn row_09_sealing_fails_closed_and_says_why() {
     let practice = practice();
     let sign_only = built(|b| b.set_primary_key_flags(KeyFlags::empty().set_certification().set_signing()));
     let weak = built(|b| {
@@ -168,7 +168,7 @@ fn a_locked_key_wants_its_passphrase() {
 }
 
 #[test]
-fn seipdv2_only_where_all_advertise_it() {
+fn standard_rfc9580_seipdv2_only_where_all_advertise_it() {
     use openpgp::types::Features;
     let modern = built(|b| {
         b.set_features(Features::empty().set_seipdv1().set_seipdv2())

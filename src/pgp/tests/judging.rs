@@ -141,14 +141,14 @@ fn a_signing_subkey_of_a_certificate_retired_since_is_bad() {
 }
 
 #[test]
-fn sha1_message_signatures_are_too_weak() {
+fn standard_rfc9580_sha1_message_signatures_are_too_weak() {
     let practice = practice();
     let message = encrypt(practice.certificate(), &sign(&raw("marie"), b"x", now(), HashAlgorithm::SHA1));
     assert_eq!(bad(&read(&message, &practice, &[cert("marie")]).unwrap().signature), BadSignature::TooWeak);
 }
 
 #[test]
-fn one_bad_signature_spoils_the_group() {
+fn row_01_one_bad_signature_spoils_the_group() {
     use openpgp::parse::Parse;
     use openpgp::serialize::SerializeInto;
     let practice = practice();

@@ -124,7 +124,7 @@ async fn a_journal_cut_at_its_end_is_found_by_the_head_file_and_by_the_digests_h
 }
 
 #[tokio::test]
-async fn an_old_database_with_its_old_head_file_is_found_by_the_digests_head() {
+async fn row_32_an_old_database_with_its_old_head_file_is_found_by_the_digests_head() {
     let place = Place::new();
     let store = place.open().await;
     journal(&store, 2).await;
