@@ -13,6 +13,8 @@ mod fuzz;
 
 #[path = "threats/addresses.rs"]
 mod addresses;
+#[path = "threats/bombs.rs"]
+mod bombs;
 #[path = "threats/headers.rs"]
 mod headers;
 #[path = "threats/packets.rs"]

@@ -16,6 +16,10 @@ use crate::secret::Plaintext;
 /// How many attached keys are looked at.
 const OFFERED_KEYS: usize = 4;
 
+/// How many octets one octet of an encrypted message may unpack to, and what even the smallest may.
+const MOST_EXPANSION: usize = 64;
+const LEAST_ROOM: usize = 1 << 20;
+
 /// Who is registered here, and what has been seen. Answered from the database.
 pub trait Registry {
     /// The one person an address is registered for.
@@ -247,6 +251,12 @@ fn open_layers(
     })
 }
 
+/// What an encrypted message of this size may unpack to: no letter is a hundredth of its words.
+fn limits_of(tools: &Tools<'_>, size: usize) -> pgp::Limits {
+    let plaintext = size.saturating_mul(MOST_EXPANSION).saturating_add(LEAST_ROOM).min(tools.limits.decompressed);
+    pgp::Limits { plaintext, ..limits(tools) }
+}
+
 fn limits(tools: &Tools<'_>) -> pgp::Limits {
     pgp::Limits { plaintext: tools.limits.decompressed, ..pgp::Limits::default() }
 }
@@ -267,7 +277,7 @@ fn open_encrypted(
         ciphertext: Some(ciphertext),
         encrypted: true,
     };
-    let opened = match pgp::open(&ciphertext, &[tools.key], pinned, first_seen, &limits(tools)) {
+    let opened = match pgp::open(&ciphertext, &[tools.key], pinned, first_seen, &limits_of(tools, ciphertext.len())) {
         Ok(opened) => opened,
         Err(OpenError::NotForUs) => return Ok(failed(Decryption::NotForUs, ciphertext)),
         Err(OpenError::Integrity) => return Ok(failed(Decryption::IntegrityFailed, ciphertext)),

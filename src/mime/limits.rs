@@ -21,7 +21,7 @@ impl Limits {
     /// The defaults with another size for the whole mail, in bytes.
     pub fn for_message(message: u64) -> Self {
         let message = usize::try_from(message).unwrap_or(usize::MAX);
-        let decompressed = message.saturating_mul(4);
+        let decompressed = message.saturating_mul(2);
         Self { message, decompressed, ..Self::default() }
     }
 }
@@ -34,7 +34,7 @@ impl Default for Limits {
             headers: 1_000,
             parts: 500,
             depth: 20,
-            decompressed: 100 * 1024 * 1024,
+            decompressed: 50 * 1024 * 1024,
         }
     }
 }

@@ -16,6 +16,8 @@ const FRESH_STARTS: usize = 20;
 
 /// Longest set of uids in one command, in bytes: servers read lines of 8 kB (RFC 7162 section 4).
 const MAX_SET: usize = 7000;
+/// Most octets of a header that are asked for: a server would send a hundred megabytes as readily.
+const MAX_HEADER: usize = 256 << 10;
 
 /// Cuts entries into batches of at most `max_bytes` (a single longer message is a batch of its own)
 /// and `max_count` messages.
@@ -72,7 +74,9 @@ fn section(answer: &Response<'_>, header: bool) -> Option<(u32, Vec<u8>)> {
     let Response::Fetch(_, attributes) = answer else { return None };
     let wanted = header.then_some(SectionPath::Full(MessageSection::Header));
     let bytes = attributes.iter().find_map(|a| match a {
-        AttributeValue::BodySection { section, index: None, data: Some(data) } if *section == wanted => Some(data),
+        AttributeValue::BodySection { section, index: None | Some(0), data: Some(data) } if *section == wanted => {
+            Some(data)
+        }
         _ => None,
     })?;
     Some((uid_of(attributes)?, Cow::into_owned(bytes.clone())))
@@ -236,10 +240,10 @@ impl ImapSession {
         Ok(())
     }
 
-    /// Fetches the header alone, for messages whose body is too long; none if the uid is gone.
+    /// Fetches the beginning of the header alone, for messages that are too long; none if the uid is gone.
     pub async fn fetch_header(&mut self, uid: u32) -> Result<Option<Vec<u8>>, NetError> {
         let mut header = None;
-        self.in_folder("UID FETCH", &format!("UID FETCH {uid} (UID BODY.PEEK[HEADER])"), |answer| {
+        self.in_folder("UID FETCH", &format!("UID FETCH {uid} (UID BODY.PEEK[HEADER]<0.{MAX_HEADER}>)"), |answer| {
             if let Some((got, bytes)) = section(answer, true)
                 && got == uid
             {

@@ -1,0 +1,167 @@
+//! Row 8: what wants all memory or all time gets neither, and other mail goes on meanwhile.
+//!
+//! The limit is RLIMIT_DATA, set on the running daemon: it counts what a program can write to. RLIMIT_AS would count
+//! the address space that the allocator reserves for each thread (64 MiB each, never touched), and a control group needs
+//! a machine that lets a test make one. The most that was resident is measured besides (VmHWM).
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use sequoia_openpgp::Cert;
+use sequoia_openpgp::parse::Parse as _;
+use sequoia_openpgp::types::CompressionAlgorithm::{BZip2, Zip, Zlib};
+
+use crate::common::lab::wait;
+use crate::common::scene::{OFFICE, Scene, march};
+use crate::common::{Daemon, Lab, LabOptions, Letter, PracticeOptions, Smtp};
+use crate::fuzz::forge::{
+    compressed, encrypted_to, file, head, literal, multipart, packet, pgp_mime, secret, signed, text,
+};
+use crate::fuzz::seeds::document;
+use crate::fuzz::world::MARIE;
+
+/// What the process may write to, and may have resident.
+const LIMIT: u64 = 256 << 20;
+
+/// A PDF with a stream of objects that unpacks to 200 MiB.
+fn pdf() -> Vec<u8> {
+    use lopdf::{Document, Object, Stream, dictionary};
+    let mut pdf = Document::with_version("1.5");
+    let mut content = b"99 0 ".to_vec();
+    content.resize(200 << 20, b' ');
+    let mut stream = Stream::new(dictionary! { "Type" => "ObjStm", "N" => 1, "First" => 5 }, content);
+    stream.compress().expect("memory");
+    pdf.add_object(stream);
+    let pages = pdf.add_object(dictionary! { "Type" => "Pages", "Kids" => Vec::<Object>::new(), "Count" => 0 });
+    let catalog = pdf.add_object(dictionary! { "Type" => "Catalog", "Pages" => pages });
+    pdf.trailer.set("Root", catalog);
+    let mut bytes = Vec::new();
+    pdf.save_to(&mut bytes).expect("memory");
+    bytes
+}
+
+/// Mails of Marie's address, each of which wants more than it may have.
+fn bombs(office: &Cert) -> Vec<(&'static str, Vec<u8>)> {
+    let marie = secret("marie");
+    let sealed = |entity: &str| {
+        head(MARIE, "x") + &pgp_mime(&encrypted_to(&[office.clone()], &signed(&[&marie], entity.as_bytes())))
+    };
+    let inside = |packets: &[u8]| head(MARIE, "x") + &pgp_mime(&encrypted_to(&[office.clone()], packets));
+    let with = |part: &str| sealed(&multipart("mixed", "", "o", &[&text("Voici."), part]));
+    let zeros = literal(&vec![0; 300 << 20]);
+    let layers = (0..300).fold(literal(b"x"), |inner, _| compressed(Zlib, &inner));
+    let mut deep = head(MARIE, "x");
+    for level in 0..1_000 {
+        deep.push_str(&format!("Content-Type: multipart/mixed; boundary=\"b{level}\"\r\n\r\n--b{level}\r\n"));
+    }
+    let parts = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n",
+        "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n".repeat(10_000)
+    );
+    let addresses = "a@b.example, ".repeat(1_000_000);
+    let ids = " <a@b.example>\r\n".repeat(1_000_000);
+    let page = format!("Content-Type: text/html\r\n\r\n{}", "<div title=\"</div>\">".repeat(6_000));
+    let line = format!(
+        "Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n",
+        "=C3=A9".repeat(500_000)
+    );
+    let html = format!("Content-Type: text/html\r\n\r\n<p>{}</p>\r\n", "&eacute;".repeat(300_000));
+    let document = document(&vec![b' '; 300 << 20]);
+    let odt = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    [
+        ("300 MiB in some hundred octets", inside(&compressed(BZip2, &zeros))),
+        ("300 MiB by deflate", inside(&compressed(Zip, &zeros))),
+        ("300 layers", inside(&layers)),
+        ("100,000 packets", inside(&compressed(Zip, &[packet(10, b"PGP").repeat(100_000), literal(b"x")].concat()))),
+        ("10,000 parts", head(MARIE, "x") + &parts),
+        ("10,000 parts inside", sealed(&parts)),
+        ("1,000 nested", deep.clone()),
+        ("1,000 nested inside", sealed(&deep)),
+        ("a million addresses", head(MARIE, "x").replace("To: ", &format!("To: {addresses}")) + &text("x")),
+        ("a million References", format!("References:{ids}{}", head(MARIE, "x") + &text("x"))),
+        ("a deep page", head(MARIE, "x") + &page),
+        ("a long line", sealed(&line)),
+        ("a page of references", sealed(&html)),
+        ("a document", with(&file("a.docx", odt, &document))),
+        ("a PDF", with(&file("a.pdf", "application/pdf", &pdf()))),
+        ("a header of 100 MB", format!("X-Long: {}\r\n", "a".repeat(100 << 20)) + &head(MARIE, "x") + &text("x")),
+    ]
+    .into_iter()
+    .map(|(what, mail)| (what, mail.into_bytes()))
+    .collect()
+}
+
+fn peak(daemon: &Daemon) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
+}
+
+fn paul(scene: &Scene, n: usize) -> Result<()> {
+    let letter = Letter::new(OFFICE, "Une lettre", &format!("Paul {n}.\n")).at(march(2, 9, 0));
+    scene.paul.deliver(&scene.lab, &letter).map(drop)
+}
+
+fn filed(scene: &Scene, code: &str) -> Result<usize> {
+    let thread = scene.thread(code)?;
+    let messages = thread["messages"].as_array().cloned().unwrap_or_default();
+    Ok(messages.iter().filter(|m| m["direction"] == "in" && m["state"] == "filed").count())
+}
+
+#[test]
+fn row_08_bombs_stay_within_256_mib_and_other_mail_goes_on() -> Result<()> {
+    let lab = Lab::with(LabOptions { smtp: Smtp::Relay, max_message: 200 << 20, ..LabOptions::default() })?;
+    let scene = Scene::with(lab, PracticeOptions::default())?;
+    scene.practice.set_time(march(2, 9, 0))?;
+    let office = Cert::from_bytes(&scene.office.certificate()?)?;
+    let mut daemon = scene.practice.spawn_run()?;
+    let data = format!("--data={LIMIT}");
+    let limited = Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &data]).status()?;
+    ensure!(limited.success(), "prlimit");
+    // A letter as large as is allowed, then the bombs, with an honest letter behind each.
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let photo: Vec<u8> = (0..17_u32 << 17).flat_map(|_| noise()).collect();
+    let body =
+        multipart("mixed", "", "o", &[&text("Voici."), &file("a.bin", "audio/ogg", &[&b"OggS"[..], &photo].concat())]);
+    let large = encrypted_to(&[office.clone()], &compressed(Zip, &signed(&[&secret("marie")], body.as_bytes())));
+    let large = head(MARIE, "Photo") + &pgp_mime(&large);
+    ensure!((23_000_000..25_000_000).contains(&large.len()), "{}", large.len());
+    scene.lab.append(OFFICE, "INBOX", large.as_bytes(), None)?;
+    wait("the large letter", Duration::from_secs(120), || {
+        ensure!(daemon.lives(), "the large letter ended the program:\n{}", daemon.text()?);
+        Ok(scene.lab.mails(OFFICE, "INBOX")?.is_empty().then_some(()))
+    })?;
+    eprintln!("a letter of {} MiB: at most {} MiB so far", large.len() >> 20, peak(&daemon)? >> 20);
+    ensure!(
+        filed(&scene, &scene.c1)? == 1,
+        "the large letter: {:?}\n{}",
+        scene.practice.json(&["journal", "show"])?,
+        daemon.text()?
+    );
+    let mut letters = 0;
+    for (what, bomb) in bombs(&office) {
+        let start = Instant::now();
+        scene.lab.append(OFFICE, "INBOX", &bomb, None).context(what)?;
+        drop(bomb);
+        paul(&scene, letters)?;
+        letters += 1;
+        wait(what, Duration::from_secs(120), || {
+            ensure!(daemon.lives(), "{what} ended the program:\n{}", daemon.text()?);
+            Ok((scene.lab.mails(OFFICE, "INBOX")?.is_empty() && filed(&scene, &scene.c2)? == letters).then_some(()))
+        })?;
+        eprintln!("{what}: {:?}, at most {} MiB so far", start.elapsed(), peak(&daemon)? >> 20);
+    }
+    ensure!(peak(&daemon)? < LIMIT, "{} MiB were resident", peak(&daemon)? >> 20);
+    ensure!(daemon.terminate(Duration::from_secs(5))? == Some(0), "{}", daemon.text()?);
+    // What passes a limit lies where a person looks, and nowhere else.
+    let kept = scene.lab.mails(OFFICE, &scene.lab.folder(&["Cadre", "Attention"]))?.len();
+    ensure!(kept >= 8, "{kept} kept: {:?}", scene.lab.census(OFFICE)?);
+    Ok(())
+}
