@@ -13,7 +13,7 @@ export RUST_BACKTRACE ?= 0
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export KEEP
 
-.PHONY: help deps deps-build build demo test torture check fmt generated bench clean
+.PHONY: help deps deps-build build demo test torture check fmt generated fuzz bench clean
 .DEFAULT_GOAL := help
 
 help: ## this text
@@ -57,6 +57,18 @@ generated: # config/cadre.example.toml and the letters' golden files come from t
 
 fmt: ## format the sources
 	$(CARGO) fmt
+
+# cargo-fuzz asks for a nightly compiler; with RUSTC_BOOTSTRAP the stable one does. No sanitizer: there is no unsafe code.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= intake commands dsn address lexicon attachments
+
+fuzz: deps-build ## each fuzz target for ten minutes (FUZZ_SECONDS=60, FUZZ_TARGETS="intake dsn")
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	cd fuzz && $(CARGO) run --locked --release --quiet --bin seeds -- corpus
+	cd fuzz && for target in $(FUZZ_TARGETS); do \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=25 -rss_limit_mb=2048 || exit 1; \
+	done
 
 bench: deps ## the table of figures, on a real Dovecot (a few minutes)
 	$(CARGO) bench --locked

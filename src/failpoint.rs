@@ -1,4 +1,4 @@
-//! Places where tests kill the program. Debug builds only; a release build has none.
+//! Places where tests kill or break the program. Debug builds only; a release build has none.
 
 /// Ends the process at once, as `kill -9` would, when `CADRE_FAILPOINT` names this place.
 /// `name:3` means the third time it is passed.
@@ -8,6 +8,18 @@ pub fn failpoint(name: &str) {
     armed::pass(name);
     #[cfg(not(debug_assertions))]
     let _ = name;
+}
+
+/// Panics when `CADRE_POISON` is a word of these octets, as a parser would that one message breaks.
+#[inline]
+pub fn poison(bytes: &[u8]) {
+    #[cfg(debug_assertions)]
+    if let Ok(word) = std::env::var("CADRE_POISON") {
+        let found = !word.is_empty() && bytes.windows(word.len()).any(|window| window == word.as_bytes());
+        assert!(!found, "poisoned for a test");
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = bytes;
 }
 
 #[cfg(debug_assertions)]

@@ -27,5 +27,7 @@ mod signers;
 mod standards;
 #[path = "threats/structures.rs"]
 mod structures;
+#[path = "threats/told.rs"]
+mod told;
 #[path = "threats/tools.rs"]
 mod tools;

@@ -185,6 +185,7 @@ pub fn prepare(
     arrived: &Arrived,
     now: DateTime<Utc>,
 ) -> Result<Prepared, PrepareError> {
+    crate::failpoint::poison(arrived.raw.as_bytes());
     let registry = DbRegistry::new(ctx, handle.clone())?;
     let tools = Tools {
         key: &ctx.key,

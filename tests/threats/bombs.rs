@@ -127,7 +127,7 @@ fn row_08_bombs_stay_within_256_mib_and_other_mail_goes_on() -> Result<()> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    let photo: Vec<u8> = (0..17_u32 << 17).flat_map(|_| noise()).collect();
+    let photo: Vec<u8> = (0..16_u32 << 17).flat_map(|_| noise()).collect();
     let body =
         multipart("mixed", "", "o", &[&text("Voici."), &file("a.bin", "audio/ogg", &[&b"OggS"[..], &photo].concat())]);
     let large = encrypted_to(&[office.clone()], &compressed(Zip, &signed(&[&secret("marie")], body.as_bytes())));

@@ -1,0 +1,184 @@
+//! Rows 9, 23, 29, 32 and 34 on a real Dovecot with the built program: what nobody may notice, and what one must.
+
+use anyhow::{Context as _, Result, ensure};
+use chrono::TimeDelta;
+
+use crate::common::mail::find;
+use crate::common::play::{Play, says};
+use crate::common::scene::{OFFICE, march};
+use crate::common::{Form, Letter, Person};
+
+/// Every mail that the SMTP side has seen for this person, beyond letters that may be clear.
+fn all_encrypted(play: &Play, person: &Person, words: &[&str]) -> Result<()> {
+    for mail in play.sink().mails().iter().filter(|mail| mail.to.contains(&person.address)) {
+        let text = String::from_utf8_lossy(&mail.data).into_owned();
+        for word in words {
+            ensure!(!text.contains(word), "{word:?} left in clear:\n{text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn row_09_what_can_not_be_sealed_does_not_leave() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    // A text that looks sealed already, and one that has a container's words in it.
+    let words = "Ceci est secret.";
+    let text = format!(
+        "{words}\n\n-----BEGIN PGP MESSAGE-----\n\nhQEMA\n-----END PGP MESSAGE-----\n\nContent-Type: multipart/encrypted\n\nFin."
+    );
+    play.answer(&forward, &format!("/urgent\n\n{text}"), march(2, 9, 0))?;
+    let round = play.pass(march(2, 9, 5))?;
+    ensure!(round.counts["failed"] == 0, "{}", round.story());
+    let mails = play.sink().mails();
+    let replies: Vec<_> = mails.iter().filter(|mail| mail.to.contains(&s.marie.address)).collect();
+    let opened = replies.iter().map(|mail| s.marie.read(&mail.data)).collect::<Result<Vec<_>>>()?;
+    ensure!(
+        opened.iter().any(|read| read.decrypted && find(&read.entity, words.as_bytes()).is_some()),
+        "the reply didn't leave"
+    );
+    all_encrypted(&play, &s.marie, &[words, "hQEMA"])?;
+    // A certificate that is only good for signing is none to write to.
+    let born = march(1, 0, 0) - TimeDelta::days(30);
+    let sign_only = Person::generate(&s.lab, "signe", "Signe", "signe@client.example", born)?;
+    let (listing, _) = sign_only.gpg(&["--with-colons", "--list-keys"], b"")?;
+    let listing = String::from_utf8_lossy(&listing).into_owned();
+    let subkey = listing.lines().filter(|line| line.starts_with("fpr:")).nth(1).context("a subkey")?;
+    let subkey = subkey.split(':').nth(9).context("a fingerprint")?.to_owned();
+    sign_only.gpg(&["--batch", "--yes", "--delete-secret-and-public-key", &format!("{subkey}!")], b"")?;
+    ensure!(crate::common::scene::add(&s.practice, &sign_only).is_err(), "a key that can't be written to was taken");
+    Ok(())
+}
+
+#[test]
+fn row_23_a_parser_that_panics_on_one_message_stops_no_other() -> Result<()> {
+    let mut play = Play::new()?;
+    play.scene.practice.env("CADRE_POISON", "X-Poison: oui");
+    let s = &play.scene;
+    let mut letter = Letter::new(OFFICE, "Poison", "Un mot.\n").at(march(2, 3, 0));
+    letter.extra_headers.push(("X-Poison".into(), "oui".into()));
+    s.marie.deliver(&s.lab, &letter)?;
+    for minute in 1..=4 {
+        s.letter(&s.paul, "Une lettre", &format!("Paul {minute}.\n"), march(2, 3, minute))?;
+        let out = s.practice.run_at(march(2, 3, minute), &["run", "--once", "--json"])?;
+        ensure!(out.stdout.contains("\"filed\": 1"), "{out:?}");
+        ensure!(!out.stderr.contains("Un mot") && !out.stderr.contains("marie@"), "{}", out.stderr);
+        let waiting = s.lab.mails(OFFICE, "INBOX")?.len();
+        ensure!(waiting == usize::from(minute < 3), "after {minute} tries {waiting} wait");
+    }
+    let aside = s.lab.mails(OFFICE, &s.lab.folder(&["Cadre", "Attention"]))?;
+    ensure!(aside.len() == 1 && find(&aside[0], b"X-Poison").is_some(), "lost: {:?}", s.lab.census(OFFICE)?);
+    let journal = s.practice.json(&["journal", "show"])?.to_string();
+    ensure!(journal.matches("could not be processed").count() == 1, "{journal}");
+    Ok(())
+}
+
+#[test]
+fn row_29_what_was_withheld_is_asked_about_and_the_older_never_replaces_the_newer() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    let write = |text: &str, hour: u32| -> Result<Vec<u8>> {
+        s.therapist.write(&s.therapist.reply_to(&forward, text)?.at(march(2, hour, 0)))
+    };
+    let (cancel, older, newer) = (write("/cancel", 7)?, write("Ancienne.", 8)?, write("Nouvelle.", 9)?);
+    let deliver = |raw: &[u8]| s.lab.deliver(&s.therapist.address, OFFICE, raw);
+    deliver(&newer)?;
+    play.pass(march(2, 9, 1))?;
+    deliver(&older)?;
+    let round = play.pass(march(2, 9, 10))?;
+    round.nothing_to(&s.marie)?;
+    let told = round.one(&s.therapist)?.read.text();
+    ensure!(!told.contains("« Ancienne. »"), "{told}");
+    // A `/cancel` signed before it, kept back: not obeyed either.
+    deliver(&cancel)?;
+    let round = play.pass(march(2, 9, 20))?;
+    round.nothing_to(&s.marie)?;
+    ensure!(play.states(&s.c1, "reply")?.iter().filter(|state| *state == "waiting").count() == 1, "{}", round.story());
+    let round = play.pass(march(2, 17, 0))?;
+    let reply = round.one(&s.marie)?.read.text();
+    ensure!(reply.contains("Nouvelle.") && !reply.contains("Ancienne."), "{reply}");
+    // Two days late: asked about, in the words it was signed with, and nothing leaves.
+    let late = s.therapist.write(&s.therapist.reply_to(&forward, "Retenue.")?.at(march(2, 18, 0)))?;
+    deliver(&late)?;
+    let round = play.pass(march(4, 18, 0))?;
+    round.nothing_to(&s.marie)?;
+    says(&round.to(&s.therapist).map(|post| post.read.text()).collect::<String>(), &["signé par vous le", "Retenue."])?;
+    Ok(())
+}
+
+#[test]
+fn row_34_a_flood_under_a_clients_name_leaves_the_digest_readable_and_real_letters_pass() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let times = std::env::var("CADRE_FLOOD").ok().and_then(|n| n.parse().ok()).unwrap_or(200_usize);
+    let spoof =
+        s.paul.write(&Letter::new(OFFICE, "Faux", "zzz un mot.\n").form(Form::InlineSigned).at(march(2, 3, 0)))?;
+    let text = String::from_utf8(spoof)?.replace(&s.paul.address, &s.marie.address);
+    for n in 0..times {
+        let one = text.replace("zzz", &format!("zz{n}")).replacen("Message-ID: <", &format!("Message-ID: <{n}."), 1);
+        s.lab.deliver("x@evil.example", OFFICE, one.as_bytes())?;
+        if n == times / 2 {
+            s.letter(&s.marie, "Vraie", "Ma vraie lettre.\n", march(2, 3, 0))?;
+        }
+    }
+    let round = play.pass(march(2, 3, 1))?;
+    ensure!(
+        round.counts["filed"] == 1 && round.counts["failed"] == 0 && round.counts["held"] == 20,
+        "{}",
+        round.counts
+    );
+    let told = round.to(&s.therapist).count();
+    ensure!(told <= 3, "{told} mails about a flood");
+    ensure!(round.to(&s.therapist).any(|post| post.read.text().contains("Ma vraie lettre")), "{}", round.story());
+    ensure!(round.to(&s.marie).count() <= 1, "{}", round.story());
+    let digest = play.pass(march(3, 6, 0))?;
+    let sheet = digest.to(&s.therapist).map(|post| post.read.text()).collect::<String>();
+    ensure!(sheet.lines().count() < 200, "{} lines", sheet.lines().count());
+    ensure!(s.lab.mails(OFFICE, "INBOX")?.is_empty(), "something stayed");
+    Ok(())
+}
+
+/// The therapist's program answers every refusal at once, with a new Message-ID and no header that says so.
+#[test]
+fn row_34_a_machine_that_argues_with_refusals_meets_a_ceiling() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let mut refusals = 0;
+    for minute in 0..12 {
+        let at = march(2, 3, minute);
+        let letter = Letter::new(OFFICE, "Re: Message refusé", &format!("Absent {minute}.\n")).form(Form::Plain).at(at);
+        s.therapist.deliver(&s.lab, &letter)?;
+        let round = play.pass(at)?;
+        round.nothing_to(&s.marie)?;
+        refusals += round.to(&s.therapist).filter(|post| !post.is_routine()).count();
+    }
+    ensure!((1..=5).contains(&refusals), "{refusals} refusals in an hour");
+    Ok(())
+}
+
+/// Somebody puts last week's database back: what has left since doesn't leave again unnoticed, and the digest's head
+/// tells.
+#[test]
+fn row_32_an_old_database_in_the_place_of_the_new_one_is_noticed() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    play.answer(&forward, "Une réponse.", march(2, 9, 0))?;
+    let files = ["cadre.db", "cadre.db-wal", "cadre.db-shm"];
+    let kept: Vec<_> = files.iter().map(|name| std::fs::read(s.practice.dir.join(name)).ok()).collect();
+    let round = play.pass(march(2, 17, 0))?;
+    says(&round.one(&s.marie)?.read.text(), &["Une réponse."])?;
+    ensure!(s.practice.run(&["journal", "verify"])?.ok());
+    for (name, bytes) in files.iter().zip(kept) {
+        let path = s.practice.dir.join(name);
+        match bytes {
+            Some(bytes) => std::fs::write(path, bytes)?,
+            None => drop(std::fs::remove_file(path)),
+        }
+    }
+    ensure!(s.practice.run(&["journal", "verify"])?.status == Some(1), "nobody noticed");
+    Ok(())
+}
