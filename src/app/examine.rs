@@ -284,13 +284,15 @@ fn open_encrypted(
         Err(OpenError::TooLarge) => return Err(MimeError::UnpacksTooLarge { limit: tools.limits.decompressed }),
         Err(_) => return Ok(failed(Decryption::Unreadable, ciphertext)),
     };
-    let whole = |entity, check, structure| Layer {
+    let is_encrypted = opened.encrypted;
+    // A large letter's ciphertext is moved and not copied.
+    let whole = move |entity, check, structure| Layer {
         structure,
-        decryption: if opened.encrypted { Decryption::Done } else { Decryption::NotEncrypted },
+        decryption: if is_encrypted { Decryption::Done } else { Decryption::NotEncrypted },
         entity: Some(entity),
         check,
-        ciphertext: Some(ciphertext.clone()),
-        encrypted: opened.encrypted,
+        ciphertext: Some(ciphertext),
+        encrypted: is_encrypted,
     };
     if let Some(charset) = inline {
         let entity = Plaintext::new(mime::inline_entity(opened.plaintext.as_bytes(), charset.as_deref()));

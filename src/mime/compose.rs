@@ -3,6 +3,8 @@
 //! Everything written is 7-bit with CRLF, so no server on the way has a reason to rewrite it. Dates are in UTC:
 //! a time zone says where somebody is.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
@@ -107,7 +109,10 @@ pub fn encrypted(mail: &Outgoing, armored: &[u8]) -> Vec<u8> {
          Content-Disposition: inline; filename=\"encrypted.asc\"\r\n\r\n"
     ));
     let mut out = out.into_bytes();
-    out.extend_from_slice(&to_crlf(armored));
+    // Room for all at once, and no copy of what has its line ends already: a letter may be large.
+    out.reserve_exact(armored.len() + boundary.len() + 16);
+    let bare = armored.iter().enumerate().any(|(n, byte)| *byte == b'\n' && (n == 0 || armored[n - 1] != b'\r'));
+    out.extend_from_slice(&if bare { Cow::Owned(to_crlf(armored)) } else { Cow::Borrowed(armored) });
     if !out.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
     }

@@ -72,7 +72,9 @@ pub(super) fn read_from(fields: &[&Field<'_>]) -> FromField {
         if [text.as_str(), decoded.as_str()].iter().any(|t| names_another(t, &address)) {
             return candidates();
         }
-        let clean: String = decoded.chars().filter(|c| !c.is_control() && !is_bidi(*c)).collect();
+        // A blank and not nothing: what stood apart may not grow together into an address.
+        let clean: String =
+            decoded.chars().filter(|c| !is_bidi(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let clean = clean.trim().to_owned();
         if !clean.is_empty() && (is_phrase || display.is_none()) {
             display = Some(clean);
@@ -274,6 +276,12 @@ mod tests {
                 other => panic!("{value:?} read as {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn row_05_a_name_does_not_grow_together_into_an_address() {
+        let FromField::One { display, .. } = from(&["marie@\tuch <marie@x.example>"]) else { panic!("not one") };
+        assert!(display.is_none_or(|name| Address::parse(&name).is_err()));
     }
 
     #[test]

@@ -185,11 +185,13 @@ fn without_banners<'t>(lines: &[&'t str]) -> Vec<&'t str> {
 /// A subject without anything that looks like one of Cadre's codes, in any case, with any dash or bracket.
 pub fn strip_codes(subject: &str) -> String {
     let mut text: String = subject.nfkc().filter(|c| !is_bidi(*c) && *c != '\u{ad}').collect();
-    // What remains may form a code again; every round makes it shorter.
+    // What remains, or what blanks kept apart, may form a code again; every round makes it shorter.
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    text = squeezed(&text);
     while CODE.is_match(&text) {
-        text = CODE.replace_all(&text, " ").into_owned();
+        text = squeezed(&CODE.replace_all(&text, " "));
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    text
 }
 
 /// A subject without `Re:`, `AW:`, `TR:` and the like in front.

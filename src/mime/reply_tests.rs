@@ -112,6 +112,11 @@ fn subjects_lose_everything_that_looks_like_a_code() {
         let found = strip_codes(subject);
         assert_eq!(found, want, "{subject}");
     }
+    // THREATS 15: blanks that are squeezed afterwards.
+    for subject in ["C  -7K2M", "C \t -  7K2M", "[C\r\n\r\n-7K2M]"] {
+        let left = strip_codes(subject);
+        assert_eq!(strip_codes(&left), left, "{subject:?}");
+    }
 }
 
 #[test]

@@ -99,6 +99,8 @@ fn write_sealed(
         padder.finalize()?;
     } else {
         let padded = zeroize::Zeroizing::new(pad(&signed));
+        // Of a large letter no copy is kept longer than it is needed.
+        drop(signed);
         let mut encryptor = encryptor;
         encryptor.write_all(&padded)?;
         encryptor.finalize()?;
