@@ -184,8 +184,9 @@ async fn subject(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Result<String
         Some(row) => tx.message(row).await?.and_then(|message| message.subject),
         None => None,
     };
-    let own = newest.filter(|subject| !subject.trim().is_empty());
+    let own = newest.filter(|subject| !subject.trim().is_empty() && !mime::is_placeholder(subject));
     let written = mail.from.examined.protected.as_ref().map(|protected| protected.subject.as_str());
+    let written = written.filter(|subject| !mime::is_placeholder(subject));
     let bare = written.map(|subject| without_tag(subject, client, own.as_deref())).unwrap_or_default();
     if !bare.is_empty() {
         return Ok(bare);

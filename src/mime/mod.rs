@@ -34,7 +34,7 @@ pub use limits::{Limits, MimeError};
 pub use parse::{DeliveryReport, FromField, Mail};
 pub use protected::protected;
 pub use reply::{
-    ReplyText, TOKEN_LABELS, banner, contains_address, new_text, reply_text, strip_codes, strip_prefixes,
+    ReplyText, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, strip_codes, strip_prefixes,
     unmarked_quotes,
 };
 

@@ -194,6 +194,13 @@ pub fn strip_codes(subject: &str) -> String {
     text
 }
 
+/// Whether a subject only says that the real one is hidden, as header protection writes it outside: `...`, `[...]`,
+/// also behind a `Re:` of a program that answers without having opened the letter.
+pub fn is_placeholder(subject: &str) -> bool {
+    let bare = strip_prefixes(subject);
+    bare.contains(['.', '\u{2026}']) && bare.chars().all(|c| matches!(c, '.' | '\u{2026}' | '[' | ']' | ' '))
+}
+
 /// A subject without `Re:`, `AW:`, `TR:` and the like in front.
 pub fn strip_prefixes(subject: &str) -> String {
     PREFIX.replace(subject, "").trim().to_owned()

@@ -2,7 +2,7 @@
 
 use pretty_assertions::assert_eq;
 
-use super::reply::{BANNER_END, BANNER_HEAD_END, BANNER_HEAD_START, TOKEN_LABELS, strip_prefixes};
+use super::reply::{BANNER_END, BANNER_HEAD_END, BANNER_HEAD_START, TOKEN_LABELS, is_placeholder, strip_prefixes};
 use super::*;
 use crate::model::Address;
 
@@ -130,6 +130,16 @@ fn answering_prefixes_go() {
         ("x", "x"),
     ] {
         assert_eq!(strip_prefixes(subject), want);
+    }
+}
+
+#[test]
+fn a_subject_that_only_hides_another_is_known() {
+    for placeholder in ["...", "Re: ...", "[...]", "RE: Re: [...]", "\u{2026}", "[\u{2026}]", ". . ."] {
+        assert!(is_placeholder(placeholder), "{placeholder:?}");
+    }
+    for subject in ["", "Re:", "[]", "x", "Re: et puis...", "...et puis", "[C-7K2M]"] {
+        assert!(!is_placeholder(subject), "{subject:?}");
     }
 }
 
