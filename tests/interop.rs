@@ -13,12 +13,18 @@ mod compose;
 mod delta;
 #[path = "interop/keys.rs"]
 mod keys;
+#[path = "interop/looks.rs"]
+mod looks;
+#[path = "interop/neomutt.rs"]
+mod neomutt;
 #[path = "interop/program.rs"]
 mod program;
 #[path = "interop/ring.rs"]
 mod ring;
 #[path = "interop/server.rs"]
 mod server;
+#[path = "interop/shapes.rs"]
+mod shapes;
 #[path = "interop/stage.rs"]
 mod stage;
 #[path = "interop/table.rs"]

@@ -10,7 +10,7 @@ use mail_parser::{MessageParser, MimeHeaders as _, PartType};
 use serde_json::Value;
 
 use super::world::{Key, World};
-use crate::common::mail::{children, headers};
+use crate::common::mail::children;
 use crate::common::scene::OFFICE;
 use crate::common::{Caught, Lab, Letter, Person, Practice, PracticeOptions};
 
@@ -38,8 +38,7 @@ pub struct Page {
 impl Stage {
     pub fn new(lab: Lab, at: DateTime<Utc>, options: &PracticeOptions) -> Result<Self> {
         let world = World::new(&lab, at)?;
-        let made = PracticeKey::generate(OFFICE, None, at - TimeDelta::days(30))?;
-        let office = Key::new(&world, "office", OFFICE, made.secret.to_vec(), made.certificate.clone())?;
+        let office = office(&world, at)?;
         let holder = Person::with_key(&lab, "office", "", OFFICE, &office.secret_file)?;
         let therapist = Person::persona(&lab, "exemple")?;
         let practice = Practice::write(&lab, &Practice::built_binary()?, &holder, &therapist, options)?;
@@ -94,6 +93,12 @@ impl Stage {
     }
 }
 
+/// The practice's key, as `cadre init` makes it.
+pub fn office(world: &World, at: DateTime<Utc>) -> Result<Key> {
+    let made = PracticeKey::generate(OFFICE, None, at - TimeDelta::days(30))?;
+    Key::new(world, "office", OFFICE, made.secret.to_vec(), made.certificate.clone())
+}
+
 fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -132,11 +137,6 @@ pub fn census(words: &[String]) -> BTreeMap<String, usize> {
         *counts.entry(word.clone()).or_default() += 1;
     }
     counts
-}
-
-/// The outer field of a mail.
-pub fn outer(raw: &[u8], name: &str) -> String {
-    crate::common::mail::field(&headers(raw), name).unwrap_or_default().to_owned()
 }
 
 /// Keeps a mail that went wrong where it can be looked at.

@@ -25,12 +25,11 @@ pub struct World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for home in ["gnupg", "neomutt"].map(|name| self.dir.join(name)) {
-            if home.is_dir()
-                && let Err(error) = super::ring::end_agent(&home)
-            {
-                eprintln!("laboratory: {error:#}");
-            }
+        let home = self.dir.join("gnupg");
+        if home.is_dir()
+            && let Err(error) = super::ring::end_agent(&home)
+        {
+            eprintln!("laboratory: {error:#}");
         }
     }
 }
@@ -139,8 +138,6 @@ fn installed() -> Result<PathBuf> {
 /// One key in the hands of a correspondent.
 #[derive(Clone)]
 pub struct Key {
-    /// The kind, a short word.
-    pub id: String,
     pub address: String,
     pub secret: Vec<u8>,
     pub certificate: Vec<u8>,
@@ -157,8 +154,8 @@ impl Key {
         fs::write(&secret_file, &secret)?;
         fs::write(&certificate_file, &certificate)?;
         let fingerprint = Certificate::from_bytes(&certificate)?.fingerprint();
-        let (id, address) = (id.to_owned(), address.to_owned());
-        Ok(Self { id, address, secret, certificate, secret_file, certificate_file, fingerprint })
+        let address = address.to_owned();
+        Ok(Self { address, secret, certificate, secret_file, certificate_file, fingerprint })
     }
 
     /// One of the keys of `tests/data/interop`.
