@@ -110,6 +110,7 @@ struct Layer {
 /// # Errors
 /// [`MimeError`] when the message passes a limit: then nothing about it is believed.
 pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Result<Examined, MimeError> {
+    let raw = &*mime::undoubled(raw);
     let outer = Mail::parse(raw, tools.limits)?;
     let mut layer = open_layers(raw, first_seen, tools, &[])?;
     let renewed = renewed_certificates(&layer, tools);
@@ -177,6 +178,7 @@ pub fn is_signed_by(raw: &[u8], first_seen: DateTime<Utc>, ctx: &Context, certif
     let registry = Nobody(&ctx.config.practice.address);
     let policy = ctx.config.intake.unsigned;
     let tools = Tools { key: &ctx.key, registry: &registry, limits: &ctx.limits, policy, authserv: None };
+    let raw = &*mime::undoubled(raw);
     let Ok(layer) = open_layers(raw, first_seen, &tools, std::slice::from_ref(certificate)) else { return false };
     layer.structure == Structure::Whole
         && matches!(layer.check, SignatureCheck::Good(good) if good.fingerprint == certificate.fingerprint())

@@ -75,13 +75,23 @@ fn of(entity: &Entity<'_>) -> Envelope {
 
 fn pgp_encrypted(entity: &Entity<'_>, repaired: bool) -> Envelope {
     match entity.children.as_slice() {
-        [control, data] if is_pair(control, data) => Envelope::Encrypted { ciphertext: data.decoded(), repaired },
+        [control, data] if is_pair(control, data) => Envelope::Encrypted { ciphertext: ciphertext(data), repaired },
         _ => Envelope::Mixed,
     }
 }
 
 fn is_pair(control: &Entity<'_>, data: &Entity<'_>) -> bool {
     control.is("application/pgp-encrypted") && data.is("application/octet-stream")
+}
+
+/// The encrypted part's bytes. Where blanks in the empty line behind its header hide its body, the one armored block
+/// is taken; whatever it is, only what decrypts and verifies is believed.
+fn ciphertext(data: &Entity<'_>) -> Vec<u8> {
+    let begins = |bytes: &[u8]| bytes.windows(MESSAGE.len()).position(|window| window == MESSAGE.as_bytes());
+    match (data.body.trim_ascii().is_empty(), begins(data.raw)) {
+        (true, Some(at)) => data.raw[at..].to_vec(),
+        _ => data.decoded(),
+    }
 }
 
 fn signed(entity: &Entity<'_>) -> Envelope {
@@ -114,7 +124,7 @@ fn mangled(entity: &Entity<'_>) -> Option<Envelope> {
     let full: Vec<_> = entity.children.iter().filter(|c| !is_empty_text(c)).collect();
     match full.as_slice() {
         [control, data] if is_pair(control, data) => {
-            Some(Envelope::Encrypted { ciphertext: data.decoded(), repaired: true })
+            Some(Envelope::Encrypted { ciphertext: ciphertext(data), repaired: true })
         }
         [only] if only.is("multipart/encrypted") => Some(match of(only) {
             Envelope::Encrypted { ciphertext, .. } => Envelope::Encrypted { ciphertext, repaired: true },

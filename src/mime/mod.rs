@@ -37,6 +37,7 @@ pub use reply::{
     ReplyText, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, strip_codes, strip_prefixes,
     unmarked_quotes,
 };
+pub use tree::undoubled;
 
 #[cfg(test)]
 mod corpus;

@@ -1,5 +1,7 @@
 //! The structure of a mail: header blocks and multiparts with their exact bytes (RFC 2046 section 5.1.1).
 
+use std::borrow::Cow;
+
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
@@ -345,6 +347,24 @@ fn before_break(body: &[u8], start: usize, at: usize) -> usize {
     end
 }
 
+/// A mail whose every line ends in CR CR LF, as a relay leaves it that turned LF into CRLF twice, with single CRs.
+/// Any other is left as it came.
+pub fn undoubled(raw: &[u8]) -> Cow<'_, [u8]> {
+    let doubled = |end: usize| raw[..end].ends_with(b"\r\r");
+    let mut ends = raw.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).peekable();
+    if ends.peek().is_none() || !ends.all(doubled) {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    for line in raw.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\r\r\n") {
+            Some(bare) => out.extend([bare, b"\r\n"].concat()),
+            None => out.extend_from_slice(line),
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Every lone LF becomes CRLF (RFC 3156 section 5); a lone CR stays what it is.
 pub(super) fn to_crlf(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 32);
@@ -398,6 +418,14 @@ mod tests {
         assert_eq!(read(b"Content-Type: text/plain; charset=iso-8859-1\n\n\xe9t\xe9").text(), "été");
         assert_eq!(read(b"Content-Type: text/plain; charset=us-ascii\n\n\xe9t\xe9").text(), "été");
         assert_eq!(read("Content-Type: text/plain; charset=x-none\n\nété".as_bytes()).text(), "été");
+    }
+
+    #[test]
+    fn doubled_returns_are_undone_where_every_line_has_them() {
+        assert_eq!(*undoubled(b"A: b\r\r\n\r\r\nx\r\r\nend"), *b"A: b\r\n\r\nx\r\nend");
+        for other in [&b"A: b\r\n\r\r\nx"[..], b"A: b\r\r\n\r\nx", b"A: b\n", b"A: b", b""] {
+            assert_eq!(*undoubled(other), *other);
+        }
     }
 
     #[test]
