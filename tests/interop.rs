@@ -19,6 +19,8 @@ mod looks;
 mod neomutt;
 #[path = "interop/program.rs"]
 mod program;
+#[path = "interop/relays.rs"]
+mod relays;
 #[path = "interop/ring.rs"]
 mod ring;
 #[path = "interop/server.rs"]
