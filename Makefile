@@ -13,7 +13,7 @@ export RUST_BACKTRACE ?= 0
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export KEEP
 
-.PHONY: help deps deps-build build demo test torture check fmt generated fuzz bench clean
+.PHONY: help deps deps-build peers build demo test interop torture check fmt generated fuzz bench clean
 .DEFAULT_GOAL := help
 
 help: ## this text
@@ -36,7 +36,14 @@ demo: deps ## a day of a practice on real mail servers, told as a story (KEEP=1:
 	@$(CARGO) build --locked --bin cadre --example demo
 	@$(CARGO) run --locked --quiet --example demo
 
-test: deps ## every test: rules, formats, database, end to end on Dovecot, Postfix and GnuPG
+# The OpenPGP programs that Debian doesn't have; into target/peers, or $CADRE_PEERS where it is to outlive a clean.
+peers: deps
+	@CARGO=$(CARGO) tests/peers/install.sh
+
+interop: peers ## the tables of every OpenPGP program, both ways (also a part of test)
+	$(CARGO) test --locked --test interop
+
+test: deps peers ## every test: rules, formats, database, end to end on Dovecot, Postfix and GnuPG
 	$(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples -- --test-threads=$(TEST_THREADS)
 	$(CARGO) test --locked --doc
 

@@ -4,7 +4,7 @@
 #   deploy/install-deps.sh [build|test|all]     (default: all)
 #
 #   build  what compiling takes (`make build`, `make check`)
-#   test   what the laboratory takes: real mail servers, GnuPG, a clock to turn
+#   test   what the laboratory takes: real mail servers, OpenPGP programs, a clock to turn
 #
 # Runs twice in a row, and does nothing where everything is there. No mail server is started or
 # reconfigured: the laboratory runs its own, from a temporary folder, on free loopback ports.
@@ -27,6 +27,8 @@ need() {
     fi
 }
 has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
+# Debian's own Python before whichever stands first in PATH.
+has_venv() { for p in /usr/bin/python3 python3; do "$p" -c 'import venv, ensurepip' && return 0; done; return 1; }
 file() { for f in "$@"; do [ -e "$f" ] && return 0; done; return 1; }
 
 if [ "$group" != test ]; then
@@ -42,9 +44,14 @@ if [ "$group" != build ]; then
     need gnupg "the correspondents' OpenPGP" has gpg
     need gpg-agent "keeps the correspondents' keys" has gpg-agent
     need sq "a second OpenPGP program to check ours against" has sq
+    need sqop "Sequoia's stateless interface, another correspondent" has sqop
+    need rnp "Thunderbird's OpenPGP, another correspondent" has rnp
+    need nodejs "runs OpenPGP.js, another correspondent" has node
+    need npm "fetches OpenPGP.js (tests/peers/install.sh)" has npm
+    need python3-venv "holds PGPy and a Delta Chat core (tests/peers/install.sh)" has_venv
     need faketime "turns the clock for whole programs" file /usr/lib/*/faketime/libfaketimeMT.so.1
     need openssl "makes the laboratory's TLS certificate" has openssl
-    need neomutt "a mail program to look around with (make demo KEEP=1)" has neomutt
+    need neomutt "a mail program: a correspondent, and to look around with (make demo KEEP=1)" has neomutt
     need sqlite3 "looks into a database by hand" has sqlite3
     need procps "ends what a test left" has ps
 fi

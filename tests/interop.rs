@@ -17,6 +17,8 @@ mod keys;
 mod looks;
 #[path = "interop/neomutt.rs"]
 mod neomutt;
+#[path = "interop/options.rs"]
+mod options;
 #[path = "interop/program.rs"]
 mod program;
 #[path = "interop/relays.rs"]

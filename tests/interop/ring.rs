@@ -47,7 +47,7 @@ impl Ring {
     }
 
     /// Imports a key, the secret part too where it is the writer's own.
-    fn knows(&self, world: &World, key: &Key, secret: bool) -> Result<()> {
+    pub fn knows(&self, world: &World, key: &Key, secret: bool) -> Result<()> {
         let mark = format!("{} {secret}", key.fingerprint);
         let mut known = self.known.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
         if known.contains(&mark) {
@@ -65,11 +65,6 @@ impl Ring {
         Ok(())
     }
 
-    fn user(&self, key: &Key) -> String {
-        // RNP looks names up as substrings, and so do fingerprints serve both.
-        key.fingerprint.clone()
-    }
-
     /// GnuPG writes to standard output, RNP to a file.
     fn make(&self, world: &World, args: &[&str], data: &[u8]) -> Result<Vec<u8>> {
         if self.gnupg {
@@ -81,6 +76,14 @@ impl Ring {
         let all = [args, &["--overwrite", "--output", &out, &file]].concat();
         self.run(world, &all, b"")?.expect(args[0])?;
         Ok(std::fs::read(output)?)
+    }
+
+    /// Writes to somebody with options of the program's own.
+    pub fn write(&self, world: &World, key: &Key, to: &Key, options: &[&str], data: &[u8]) -> Result<Vec<u8>> {
+        self.knows(world, key, true)?;
+        self.knows(world, to, false)?;
+        let recipient = if self.gnupg { "-r" } else { "--recipient" };
+        self.make(world, &[options, &[recipient, &to.fingerprint, "-u", &key.fingerprint]].concat(), data)
     }
 }
 
@@ -118,7 +121,7 @@ impl Program for Ring {
         ensure!(self.gnupg || !how.hidden, "the program has no hidden recipients");
         self.knows(world, key, true)?;
         self.knows(world, to, false)?;
-        let (own, theirs) = (self.user(key), self.user(to));
+        let (own, theirs) = (&key.fingerprint, &to.fingerprint);
         let mut args = vec!["--encrypt", "--armor", if self.gnupg { "-r" } else { "--recipient" }, theirs.as_str()];
         args.extend(how.sign.then_some(["--sign", "-u", own.as_str()]).into_iter().flatten());
         args.extend(how.hidden.then_some("--throw-keyids"));
@@ -127,16 +130,16 @@ impl Program for Ring {
 
     fn sign(&self, world: &World, key: &Key, data: &[u8]) -> Result<Vec<u8>> {
         self.knows(world, key, true)?;
-        let own = self.user(key);
+        let own = &key.fingerprint;
         if self.gnupg {
-            return self.make(world, &["--detach-sign", "--armor", "--digest-algo", "SHA512", "-u", &own], data);
+            return self.make(world, &["--detach-sign", "--armor", "--digest-algo", "SHA512", "-u", own], data);
         }
-        self.make(world, &["--sign", "--detach", "--armor", "--hash", "SHA512", "-u", &own], data)
+        self.make(world, &["--sign", "--detach", "--armor", "--hash", "SHA512", "-u", own], data)
     }
 
     fn clearsign(&self, world: &World, key: &Key, text: &str) -> Result<Vec<u8>> {
         self.knows(world, key, true)?;
-        self.make(world, &["--clearsign", "-u", &self.user(key)], text.as_bytes())
+        self.make(world, &["--clearsign", "-u", &key.fingerprint], text.as_bytes())
     }
 
     fn decrypt(&self, world: &World, key: &Key, from: &Key, message: &[u8]) -> Result<Opened> {
