@@ -13,6 +13,7 @@ use openpgp::types::{HashAlgorithm, RevocationStatus};
 use openpgp::{Cert, Packet};
 
 use super::rules::{Rules, chrono as to_chrono, guarded, hex, is_revoked, system};
+use super::verdict::CLOCK_SKEW;
 
 /// Certificates larger than this are refused before they are read.
 pub(super) const MAX_CERTIFICATE: usize = 1 << 20;
@@ -237,13 +238,29 @@ pub(super) fn crlf(armored: &[u8]) -> String {
     out
 }
 
-/// The keys of `cert` that serve `purpose` at `at`: at least one.
+type UsableKeys<'a> = Vec<ValidErasedKeyAmalgamation<'a, openpgp::packet::key::PublicParts>>;
+
+/// The keys of `cert` that serve `purpose` at `at`: at least one. A key that was made by a clock which is fast, as
+/// far as a signature's may be, is taken as if it were from now.
 pub(super) fn usable_keys<'a>(
     cert: &'a Cert,
     rules: &'a Rules,
     purpose: Purpose,
     at: DateTime<Utc>,
-) -> Result<Vec<ValidErasedKeyAmalgamation<'a, openpgp::packet::key::PublicParts>>, CertProblem> {
+) -> Result<UsableKeys<'a>, CertProblem> {
+    match usable_keys_at(cert, rules, purpose, at) {
+        Err(CertProblem::NotYetValid) => usable_keys_at(cert, rules, purpose, at + CLOCK_SKEW),
+        result => result,
+    }
+}
+
+/// As [`usable_keys`], by this clock alone: for the practice's own key.
+pub(super) fn usable_keys_at<'a>(
+    cert: &'a Cert,
+    rules: &'a Rules,
+    purpose: Purpose,
+    at: DateTime<Utc>,
+) -> Result<UsableKeys<'a>, CertProblem> {
     if is_revoked(cert, rules, at) {
         return Err(CertProblem::Revoked);
     }

@@ -13,7 +13,7 @@ use openpgp::serialize::stream::padding::Padder;
 use openpgp::serialize::stream::{Armorer, Encryptor, LiteralWriter, Message, Recipient, Signer};
 use openpgp::types::{DataFormat, HashAlgorithm, SymmetricAlgorithm};
 
-use super::certificate::{CertProblem, Certificate, Purpose, crlf, usable_keys};
+use super::certificate::{CertProblem, Certificate, Purpose, crlf, usable_keys, usable_keys_at};
 use super::padding::{pad, padded_length};
 use super::practice::PracticeKey;
 use super::rules::{Rules, system};
@@ -134,7 +134,7 @@ pub fn sign_detached(data: &[u8], signer: &PracticeKey, at: DateTime<Utc>) -> Re
 /// The practice's keypair that may sign at `at`.
 fn signing_pair(signer: &PracticeKey, rules: &Rules, at: DateTime<Utc>) -> Result<KeyPair, SealError> {
     let refuse = |problem| SealError::Signer { fingerprint: signer.certificate().fingerprint(), problem };
-    let usable = usable_keys(signer.certificate().cert(), rules, Purpose::Sign, at).map_err(refuse)?;
+    let usable = usable_keys_at(signer.certificate().cert(), rules, Purpose::Sign, at).map_err(refuse)?;
     let pair = usable.iter().find_map(|ka| signer.signer(&ka.key().fingerprint()));
     pair.ok_or_else(|| refuse(CertProblem::NoSigningKey))
 }

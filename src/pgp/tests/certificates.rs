@@ -51,6 +51,27 @@ fn row_10_a_key_without_expiry_is_not_1970() {
     assert_eq!(mortal.usable_for(Purpose::Encrypt, made - hours(1)), Err(CertProblem::NotYetValid));
 }
 
+#[test]
+fn a_key_from_a_clock_that_is_fast_is_taken_as_its_signatures_are() {
+    let made = |ahead: i64| {
+        let at = now() + chrono::TimeDelta::minutes(ahead);
+        PracticeKey::load(&PracticeKey::generate("marie@client.example", None, at).unwrap().secret, None).unwrap()
+    };
+    let (fast, wrong) = (made(29), made(31));
+    for purpose in [Purpose::Encrypt, Purpose::Sign] {
+        assert_eq!(fast.certificate().usable_for(purpose, now()), Ok(()));
+        assert_eq!(wrong.certificate().usable_for(purpose, now()), Err(CertProblem::NotYetValid));
+    }
+    let office = practice();
+    let sealed = seal(b"words", &[fast.certificate()], &office, now()).unwrap();
+    let opened = open(&sealed, &[&fast], &vec![office.certificate().clone()], now(), &Limits::default()).unwrap();
+    assert_eq!(opened.plaintext.as_bytes(), b"words");
+    good(&opened.signature);
+    // Its own clock is the practice's: it signs nothing before it exists.
+    assert!(matches!(sign_detached(b"words", &fast, now()), Err(SealError::Signer { .. })));
+    assert!(offered(&[&fast.certificate().to_bytes()], &[], now()).is_ok());
+}
+
 fn built(build: impl FnOnce(CertBuilder<'static>) -> CertBuilder<'static>) -> Certificate {
     let builder = CertBuilder::new().set_creation_time(rules::system(now() - hours(5))).add_userid("a@b.example");
     Certificate::new(build(builder).generate().unwrap().0)
