@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cadre::domain::code_words::words;
+use cadre::model::Language;
 use cadre::pgp::Certificate;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use serde_json::{Value, json};
@@ -21,7 +23,7 @@ use super::world::{Key, World};
 use crate::common::lab::{PASSWORD, wait};
 use crate::common::mail::nonce;
 use crate::common::scene::OFFICE;
-use crate::common::{Lab, PracticeOptions};
+use crate::common::{Caught, Lab, Letter, PracticeOptions};
 
 const ADDRESS: &str = "delta@client.example";
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -86,7 +88,11 @@ impl Core {
         // Contact 1 is oneself.
         let card = self.call("make_vcard", json!([self.account, [1]]))?;
         let card = card.as_str().context("no vCard")?.replace("\r\n ", "").replace("\\,", ",");
-        let key = card.lines().find_map(|line| line.split_once("base64,")).with_context(|| format!("no key in the vCard {card}"))?.1;
+        let key = card
+            .lines()
+            .find_map(|line| line.split_once("base64,"))
+            .with_context(|| format!("no key in the vCard {card}"))?
+            .1;
         Ok(Certificate::from_bytes(&STANDARD.decode(key.trim())?)?.to_armored().into_bytes())
     }
 
@@ -103,9 +109,18 @@ impl Core {
         chat.as_u64().context("no chat")
     }
 
+    /// Begins to watch the mailbox and to send, and waits until it watches: what comes before is old mail to it.
+    pub fn start_io(&mut self) -> Result<()> {
+        self.call("start_io", json!([self.account]))?;
+        wait("Delta Chat to watch its mailbox", PATIENCE, || {
+            let event = self.call("get_next_event", json!([]))?;
+            Ok((event["event"]["kind"] == "ImapInboxIdle").then_some(()))
+        })
+    }
+
     pub fn send(&mut self, chat: u64, text: &str, file: Option<&Path>) -> Result<()> {
         let account = self.account;
-        self.call("start_io", json!([account]))?;
+        self.start_io()?;
         let mut data = json!({ "text": text });
         if let Some(file) = file {
             data["file"] = json!(file.display().to_string());
@@ -166,9 +181,9 @@ fn a_delta_chat_core_writes_as_a_client_and_reads_the_reply() -> Result<()> {
 
     let token = nonce();
     let text = format!("Bonjour, la marée monte à l'heure ({token}).\n\nÀ bientôt");
-    let words = format!("des coquillages\r\n{token}\r\n").repeat(90);
+    let shells = format!("des coquillages\r\n{token}\r\n").repeat(90);
     let file = stage.world.dir.join("coquillages.txt");
-    fs::write(&file, &words)?;
+    fs::write(&file, &shells)?;
     core.send(chat, &text, Some(&file))?;
     stage.lab.wait_mails(OFFICE, "INBOX", 1)?;
 
@@ -181,7 +196,7 @@ fn a_delta_chat_core_writes_as_a_client_and_reads_the_reply() -> Result<()> {
     stage.world.set_time(Utc::now());
     let page = stage.therapist_reads(&forward.data)?;
     ensure!(page.text.contains(&token) && page.text.contains("la marée monte"), "{}", page.text);
-    ensure!(page.files.iter().any(|(_, bytes)| bytes == words.as_bytes()), "the file isn't intact: {:?}", page.files);
+    ensure!(page.files.iter().any(|(_, bytes)| bytes == shells.as_bytes()), "the file isn't intact: {:?}", page.files);
 
     stage.answer(&forward.data, "Les coquillages sont bien arrivés.", ("galet.txt", b"gris\r\n"), arrived)?;
     let counts = stage.practice.once(Utc::now())?;
@@ -191,6 +206,73 @@ fn a_delta_chat_core_writes_as_a_client_and_reads_the_reply() -> Result<()> {
     ensure!(reply["error"].is_null() && reply["chatId"] == chat, "{reply:#}");
     let got = fs::read(reply["file"].as_str().context("no file came")?)?;
     ensure!(got == b"gris\r\n", "the reply's file isn't intact: {got:?}");
-    eprintln!("{}", core.call("get_message_info", json!([core.account, reply["id"]]))?.as_str().unwrap_or_default());
     Ok(())
+}
+
+#[test]
+fn a_delta_chat_core_is_enrolled_by_mail() -> Result<()> {
+    let now = Utc::now();
+    let stage = slot_just_now(now)?;
+    let mut core = Core::start(&stage.world, &stage.lab, ADDRESS)?;
+    let account = core.account;
+    // Since 2026 a new profile shows no mail in clear, invitations included, unless its owner allows it.
+    core.call("set_config", json!([account, "force_encryption", "0"]))?;
+    core.start_io()?;
+    let minute = |n: i64| now - TimeDelta::minutes(25 - n);
+    let pass = |at: DateTime<Utc>| -> Result<Vec<Caught>> {
+        let before = stage.mails().len();
+        stage.practice.once(at)?;
+        Ok(stage.mails().split_off(before))
+    };
+
+    // Invited: in clear, with the practice's key.
+    let invite = Letter::new(OFFICE, "Cadre", &format!("/invite {ADDRESS} fr")).at(minute(0));
+    stage.therapist.deliver(&stage.lab, &invite)?;
+    pass(minute(0))?;
+    let invitation = core.wait_message("Une correspondance vous est proposée")?;
+    let chat = invitation["chatId"].clone();
+    core.call("accept_chat", json!([account, chat]))?;
+    // It answers in clear and unsigned, with its key in Autocrypt: enough to be compared by voice.
+    core.call("send_msg", json!([account, chat, { "text": "Oui, volontiers." }]))?;
+    stage.lab.wait_mails(OFFICE, "INBOX", 1)?;
+    stage.world.set_time(minute(2));
+    let mails = pass(minute(2))?;
+    let offered = told(&stage, &mails, "/key accept ")?;
+    let text = stage.therapist_reads(&offered)?.text;
+    let order = text.lines().find(|line| line.trim_start().starts_with("/key accept ")).context("no order")?.trim();
+    let fingerprint = Certificate::from_bytes(&core.certificate()?)?.fingerprint();
+    let own = words(&fingerprint, &stage.office.fingerprint, Language::Fr).join(" ");
+    ensure!(order == format!("/key accept {own}"), "{order} {own}");
+
+    // Compared and accepted: the frame is sealed to it, and it shows a padlock. Consent comes back verified.
+    let accept = stage.therapist.reply_to(&offered, order)?.at(minute(4));
+    stage.therapist.deliver(&stage.lab, &accept)?;
+    pass(minute(4))?;
+    let frame = core.wait_message("Les clés ont été comparées")?;
+    // It shows the beginning of so long a letter, and the rest on request.
+    let rest = core.call("get_message_html", json!([account, frame["id"]]))?;
+    ensure!(format!("{} {rest}", frame["text"]).contains("ACCEPTE"), "{frame:#} {rest}");
+    ensure!(frame["showPadlock"] == true && frame["error"].is_null(), "{frame:#}");
+    let chat = frame["chatId"].clone();
+    core.call("accept_chat", json!([account, chat]))?;
+    core.call("send_msg", json!([account, chat, { "text": "J'accepte", "quotedMessageId": frame["id"] }]))?;
+    stage.lab.wait_mails(OFFICE, "INBOX", 1)?;
+    pass(minute(6))?;
+    let clients = stage.practice.json(&["client", "list"])?;
+    ensure!(clients[0]["state"] == "assessment", "{clients:#}");
+    let code = clients[0]["code"].as_str().context("no code")?;
+    ensure!(stage.verdicts(code)?.last().is_some_and(|v| v.starts_with("verified")), "{:?}", stage.verdicts(code)?);
+    let recorded = core.wait_message("accord")?;
+    ensure!(recorded["showPadlock"] == true && recorded["chatId"] == chat, "{recorded:#}");
+    Ok(())
+}
+
+/// The therapist's mail of a pass whose text has these words.
+fn told(stage: &Stage, mails: &[Caught], words: &str) -> Result<Vec<u8>> {
+    for mail in mails.iter().filter(|mail| mail.to == [stage.therapist.address.clone()]) {
+        if stage.therapist_reads(&mail.data)?.text.contains(words) {
+            return Ok(mail.data.clone());
+        }
+    }
+    bail!("the therapist isn't told {words:?}")
 }

@@ -99,7 +99,8 @@ impl Tables {
 
 fn tables(programs: &[Box<dyn Program>]) -> Tables {
     let columns: Vec<&str> = programs.iter().map(|program| program.name()).collect();
-    let kinds = "Kinds of keys: each program writes (signed, encrypted, a file attached), and reads the reply at the slot";
+    let kinds =
+        "Kinds of keys: each program writes (signed, encrypted, a file attached), and reads the reply at the slot";
     let forms = "Forms: each program writes, Cadre finds it verified (encrypted alone: unsigned)";
     Tables {
         kinds: Table::new(kinds, KINDS.iter().map(|(_, row)| *row), &columns),
@@ -296,7 +297,8 @@ fn every_program_writes_to_cadre_and_reads_it_with_every_kind_of_key() -> Result
             let name = format!("{}-{}", letter.program, letter.row.replace(' ', "-"));
             let kept = keep(&name, &letter.raw)?;
             let said = stage.practice.run(&["explain", "--json", &kept])?.stdout;
-            result = result.with_context(|| format!("{} ({kept})", said.split_whitespace().collect::<Vec<_>>().join(" ")));
+            result =
+                result.with_context(|| format!("{} ({kept})", said.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
         tables.note(letter.table, &letter.row, letter.program, cell(result, None));
     }
@@ -315,7 +317,8 @@ fn every_program_writes_to_cadre_and_reads_it_with_every_kind_of_key() -> Result
     ensure!(failures.is_empty(), "{} cells:\n{}", failures.len(), failures.join("\n"));
     for (id, code) in &cast.codes {
         let verdicts = stage.verdicts(code)?;
-        let odd: Vec<_> = verdicts.iter().filter(|v| !["verified filed", "unsigned filed"].contains(&v.as_str())).collect();
+        let odd: Vec<_> =
+            verdicts.iter().filter(|v| !["verified filed", "unsigned filed"].contains(&v.as_str())).collect();
         ensure!(odd.is_empty(), "{id}: {:?}", census(&verdicts));
     }
     Ok(())
@@ -373,7 +376,8 @@ fn answers(
 /// The neutral answer to a stranger is in clear and signed: every program finds the signature good.
 fn clear_letter(stage: &Stage, programs: &[Box<dyn Program>], tables: &mut Tables) -> Result<()> {
     let mails = stage.mails();
-    let answer = mails.iter().find(|mail| mail.to == ["inconnue@stranger.example"]).context("no answer to a stranger")?;
+    let answer =
+        mails.iter().find(|mail| mail.to == ["inconnue@stranger.example"]).context("no answer to a stranger")?;
     let parts = children(&answer.data)?;
     let [covered, signature, ..] = parts[..] else { anyhow::bail!("the answer isn't signed") };
     let at = signature.windows(5).position(|five| five == b"-----").context("no armor")?;

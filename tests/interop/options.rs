@@ -19,7 +19,6 @@ const OLD_CIPHER: &str = "the policy takes AES and Camellia only, and the practi
 const NO_MDC: &str = "the policy refuses encryption without integrity protection: bad";
 const OCB: &str = "packets of LibrePGP (tag 20) aren't read, and the practice's certificate never asks for them";
 
-
 /// Name, options, and where it can't be verified: the verdict and why.
 type Row = (&'static str, &'static [&'static str], Option<(Verdict, &'static str)>);
 
@@ -98,7 +97,11 @@ fn every_option_of_a_program_is_read_or_refused_for_a_reason() -> Result<()> {
     let second = ["--encrypt", "--sign", "--armor", "-u", other.fingerprint.as_str()];
     judge("a second, unknown signature", gnupg.write(&world, &client, &office, &second, text.as_bytes()), None)?;
     let stranger = gnupg.write(&world, &other, &office, SIGN, text.as_bytes());
-    judge("another's signature alone", stranger, Some((Verdict::UnknownSigner, "the key isn't the one that is pinned")))?;
+    judge(
+        "another's signature alone",
+        stranger,
+        Some((Verdict::UnknownSigner, "the key isn't the one that is pinned")),
+    )?;
     table.publish("options")?;
     let failures = table.failures();
     ensure!(failures.is_empty(), "{} cells:\n{}", failures.len(), failures.join("\n"));

@@ -166,8 +166,7 @@ impl Program for Sq {
     fn encrypt(&self, world: &World, key: &Key, to: &Key, data: &[u8], how: How) -> Result<Vec<u8>> {
         ensure!(!how.hidden, "the program has no hidden recipients");
         let [recipient, signer, _] = Self::words(world)?;
-        let (to, own, file) =
-            (path(&to.certificate_file), path(&key.secret_file), path(&world.file("plain", data)?));
+        let (to, own, file) = (path(&to.certificate_file), path(&key.secret_file), path(&world.file("plain", data)?));
         let mut args = vec!["encrypt", recipient, to.as_str()];
         args.extend(how.sign.then_some([signer, own.as_str()]).into_iter().flatten());
         // The list of recipients would else take the file for one.
@@ -204,4 +203,3 @@ impl Program for Sq {
         Ok(ran.ok && ran.said.contains("Good signature"))
     }
 }
-

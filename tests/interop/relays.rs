@@ -55,7 +55,9 @@ fn armor(raw: &str) -> Option<(usize, usize)> {
 /// The armored part once more, in another transfer encoding.
 fn reencode(raw: &str, encoding: &str, by: impl Fn(&str) -> String) -> Option<String> {
     let (start, end) = armor(raw)?;
-    let head = raw[..start].trim_end().replace("Content-Transfer-Encoding: 8bit", &format!("Content-Transfer-Encoding: {encoding}"));
+    let head = raw[..start]
+        .trim_end()
+        .replace("Content-Transfer-Encoding: 8bit", &format!("Content-Transfer-Encoding: {encoding}"));
     let named = head.contains(&format!("Content-Transfer-Encoding: {encoding}"));
     let field = if named { String::new() } else { format!("\r\nContent-Transfer-Encoding: {encoding}") };
     Some(format!("{head}{field}\r\n\r\n{}{}", by(&raw[start..end]), &raw[end..]))
@@ -92,7 +94,11 @@ fn footer(raw: &str) -> Option<String> {
 fn exchange(raw: &str) -> Option<String> {
     let encrypted = raw.contains("Content-Type: multipart/encrypted");
     let boundary = raw.split("boundary=\"").nth(1)?.split('"').next()?;
-    let mixed = raw.replacen("Content-Type: multipart/encrypted;\r\n protocol=\"application/pgp-encrypted\"", "Content-Type: multipart/mixed", 1);
+    let mixed = raw.replacen(
+        "Content-Type: multipart/encrypted;\r\n protocol=\"application/pgp-encrypted\"",
+        "Content-Type: multipart/mixed",
+        1,
+    );
     let empty = format!("--{boundary}\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\r\n--{boundary}\r\n");
     encrypted.then(|| mixed.replacen(&format!("--{boundary}\r\n"), &empty, 1))
 }
@@ -109,7 +115,9 @@ const WAYS: [(&str, Mangle); 27] = [
     }),
     ("blanks at line ends cut", |raw| Some(each_line(raw, |line| line.trim_end_matches([' ', '\t']).to_owned()))),
     (">From", |raw| Some(each_line(raw, |l| if l.starts_with("From ") { format!(">{l}") } else { l.to_owned() }))),
-    ("dots doubled and not undone", |raw| Some(each_line(raw, |l| if l.starts_with('.') { format!(".{l}") } else { l.to_owned() }))),
+    ("dots doubled and not undone", |raw| {
+        Some(each_line(raw, |l| if l.starts_with('.') { format!(".{l}") } else { l.to_owned() }))
+    }),
     ("an mbox line before it", |raw| Some(format!("From marie@client.example Mon Mar  2 06:30:00 2026\r\n{raw}"))),
     ("empty lines at the end", |raw| Some(format!("{raw}\r\n\r\n\r\n"))),
     ("last line break cut", |raw| Some(raw.trim_end().to_owned())),
@@ -119,10 +127,13 @@ const WAYS: [(&str, Mangle); 27] = [
     }),
     ("header names in small letters", |raw| {
         let (header, body) = split(raw);
-        let lines: Vec<String> = header.split("\r\n").map(|line| match line.split_once(": ") {
-            Some((name, value)) if !line.starts_with(' ') => format!("{}: {value}", name.to_ascii_lowercase()),
-            _ => line.to_owned(),
-        }).collect();
+        let lines: Vec<String> = header
+            .split("\r\n")
+            .map(|line| match line.split_once(": ") {
+                Some((name, value)) if !line.starts_with(' ') => format!("{}: {value}", name.to_ascii_lowercase()),
+                _ => line.to_owned(),
+            })
+            .collect();
         Some(lines.join("\r\n") + body)
     }),
     ("parameters without quotes", |raw| {
@@ -133,17 +144,41 @@ const WAYS: [(&str, Mangle); 27] = [
         let at = raw.find("\r\n\r\n--")? + 4;
         Some(format!("{}This is an OpenPGP/MIME message (RFC 3156)\r\n{}", &raw[..at], &raw[at..]))
     }),
-    ("trace headers on top", |raw| Some(format!("Received: from a by b; Mon, 2 Mar 2026 06:30:00 +0100\r\nX-Spam: no\r\n{raw}"))),
+    ("trace headers on top", |raw| {
+        Some(format!("Received: from a by b; Mon, 2 Mar 2026 06:30:00 +0100\r\nX-Spam: no\r\n{raw}"))
+    }),
     ("encrypted part in base64", |raw| reencode(raw, "base64", |block| base64_lines(block.as_bytes()))),
     ("encrypted part quoted-printable", |raw| reencode(raw, "quoted-printable", quoted_printable)),
     ("encrypted part binary, in base64", |raw| {
         let bytes = binary(raw)?;
         raw.contains("multipart/encrypted").then(|| reencode(raw, "base64", |_| base64_lines(&bytes))).flatten()
     }),
-    ("armor without checksum", |raw| armored(raw, |bytes| format!("-----BEGIN PGP MESSAGE-----\r\n\r\n{}-----END PGP MESSAGE-----\r\n", base64_lines(bytes)))),
-    ("armor with header fields", |raw| armored(raw, |bytes| format!("-----BEGIN PGP MESSAGE-----\r\nVersion: BCPG v1.58\r\nComment: à bientôt\r\nCharset: utf-8\r\n\r\n{}-----END PGP MESSAGE-----\r\n", base64_lines(bytes)))),
-    ("armor in one long line", |raw| armored(raw, |bytes| format!("-----BEGIN PGP MESSAGE-----\r\n\r\n{}\r\n-----END PGP MESSAGE-----\r\n", STANDARD.encode(bytes)))),
-    ("armor with empty lines within", |raw| armored(raw, |bytes| format!("-----BEGIN PGP MESSAGE-----\r\n\r\n{}-----END PGP MESSAGE-----\r\n", base64_lines(bytes).replacen("\r\n", "\r\n\r\n", 2)))),
+    ("armor without checksum", |raw| {
+        armored(raw, |bytes| {
+            format!("-----BEGIN PGP MESSAGE-----\r\n\r\n{}-----END PGP MESSAGE-----\r\n", base64_lines(bytes))
+        })
+    }),
+    ("armor with header fields", |raw| {
+        armored(raw, |bytes| {
+            format!(
+                "-----BEGIN PGP MESSAGE-----\r\nVersion: BCPG v1.58\r\nComment: à bientôt\r\nCharset: utf-8\r\n\r\n{}-----END PGP MESSAGE-----\r\n",
+                base64_lines(bytes)
+            )
+        })
+    }),
+    ("armor in one long line", |raw| {
+        armored(raw, |bytes| {
+            format!("-----BEGIN PGP MESSAGE-----\r\n\r\n{}\r\n-----END PGP MESSAGE-----\r\n", STANDARD.encode(bytes))
+        })
+    }),
+    ("armor with empty lines within", |raw| {
+        armored(raw, |bytes| {
+            format!(
+                "-----BEGIN PGP MESSAGE-----\r\n\r\n{}-----END PGP MESSAGE-----\r\n",
+                base64_lines(bytes).replacen("\r\n", "\r\n\r\n", 2)
+            )
+        })
+    }),
     ("Exchange's container", exchange),
     ("a list's footer as a part", footer),
     ("a footer below", |raw| Some(format!("{raw}\r\nEnvoyé depuis mon téléphone\r\n"))),

@@ -93,7 +93,8 @@ impl Program for Ring {
     }
 
     fn version(&self, world: &World) -> Result<String> {
-        let ran = run(Command::new(if self.gnupg { "gpg" } else { "rnp" }).arg("--version").env("HOME", &world.dir), b"")?;
+        let ran =
+            run(Command::new(if self.gnupg { "gpg" } else { "rnp" }).arg("--version").env("HOME", &world.dir), b"")?;
         Ok(String::from_utf8_lossy(&ran.out).lines().next().unwrap_or_default().to_owned())
     }
 
@@ -148,7 +149,11 @@ impl Program for Ring {
         let (input, output) = (world.file("m", message)?, world.file("p", b"")?);
         let (input, out) = (path(&input), path(&output));
         let flag = if self.gnupg { "--decrypt" } else { "-d" };
-        let args = if self.gnupg { vec!["--output", &out, flag, &input] } else { vec![flag, "--overwrite", "--output", &out, &input] };
+        let args = if self.gnupg {
+            vec!["--output", &out, flag, &input]
+        } else {
+            vec![flag, "--overwrite", "--output", &out, &input]
+        };
         let ran = self.run(world, &args, b"")?;
         let said = format!("{}{}", ran.said, String::from_utf8_lossy(&ran.out));
         let good = if self.gnupg {

@@ -124,8 +124,7 @@ impl Program for Server {
 
     fn decrypt(&self, world: &World, key: &Key, from: &Key, message: &[u8]) -> Result<Opened> {
         let (key, from) = (b64(&key.secret), b64(&from.certificate));
-        let answer =
-            self.ask(world, &json!({ "op": "decrypt", "key": key, "from": from, "data": b64(message) }))?;
+        let answer = self.ask(world, &json!({ "op": "decrypt", "key": key, "from": from, "data": b64(message) }))?;
         Ok(Opened { data: Self::bytes(&answer, "data")?, good: answer["good"] == true })
     }
 

@@ -74,7 +74,10 @@ fn latin1(text: &str) -> Vec<u8> {
 
 fn charsets() -> Vec<Shape> {
     let utf16: Vec<u8> = [0xfe, 0xff].into_iter().chain(WORDS.encode_utf16().flat_map(u16::to_be_bytes)).collect();
-    let latin = [b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n".to_vec(), latin1(WORDS)];
+    let latin = [
+        b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n".to_vec(),
+        latin1(WORDS),
+    ];
     vec![
         shape("7 bit, us-ascii", plain("charset=us-ascii", "7bit", "Rien que la mer.")).words(&["Rien que la mer."]),
         shape("8 bit, UTF-8", utf8()),
@@ -90,11 +93,18 @@ fn charsets() -> Vec<Shape> {
         .words(&["L\u{2019}été, Œuvre"]),
         shape("no MIME fields at all", format!("\r\n{WORDS}\r\n")),
         shape("a line of 5,000 signs", plain("charset=utf-8", "8bit", &format!("{} {WORDS}", "mot ".repeat(1250)))),
-        shape("flowed", plain("charset=utf-8; format=flowed", "8bit", "L'été, la mer \r\nmonte jusqu'au phare. \r\n Fin."))
-            .words(&["L'été, la mer"]),
+        shape(
+            "flowed",
+            plain("charset=utf-8; format=flowed", "8bit", "L'été, la mer \r\nmonte jusqu'au phare. \r\n Fin."),
+        )
+        .words(&["L'été, la mer"]),
         shape(
             "flowed, delsp",
-            plain("charset=utf-8; format=flowed; delsp=yes", "8bit", "L'été, la mer  \r\nmonte jusqu'au phare.\r\n>  cité"),
+            plain(
+                "charset=utf-8; format=flowed; delsp=yes",
+                "8bit",
+                "L'été, la mer  \r\nmonte jusqu'au phare.\r\n>  cité",
+            ),
         )
         .words(&["monte jusqu'au phare."]),
         shape("bare LF within", utf8().replace("\r\n", "\n")),
@@ -111,7 +121,12 @@ fn trees() -> Vec<Shape> {
         "",
         "",
         &[
-            multipart("mixed", "", "", &[alternative(&[utf8(), related.clone()]), file_part("a.txt", "text/plain", text_file)]),
+            multipart(
+                "mixed",
+                "",
+                "",
+                &[alternative(&[utf8(), related.clone()]), file_part("a.txt", "text/plain", text_file)],
+            ),
             multipart("mixed", "", "", &[multipart("mixed", "", "", &[file_part("b.csv", "text/csv", b"1;2\r\n")])]),
         ],
     );
@@ -125,13 +140,22 @@ fn trees() -> Vec<Shape> {
         shape("HTML alone", html()),
         shape("text and HTML", alternative(&[utf8(), html()])),
         shape("HTML with a picture inside", related),
-        shape("a file", multipart("mixed", "", "", &[utf8(), file_part("a.txt", "text/plain", text_file)])).files(&[text_file]),
+        shape("a file", multipart("mixed", "", "", &[utf8(), file_part("a.txt", "text/plain", text_file)]))
+            .files(&[text_file]),
         shape("nested five deep", nested).files(&[text_file, b"1;2\r\n"]),
         shape("a forwarded mail", multipart("mixed", "", "", &[utf8(), forwarded])),
         shape("text, picture, text", between).words(&[WORDS, "Et encore."]),
-        shape("a file and no word", multipart("mixed", "", "", &[plain("charset=utf-8", "7bit", ""), file_part("a.txt", "text/plain", text_file)]))
-            .words(&[])
-            .files(&[text_file]),
+        shape(
+            "a file and no word",
+            multipart(
+                "mixed",
+                "",
+                "",
+                &[plain("charset=utf-8", "7bit", ""), file_part("a.txt", "text/plain", text_file)],
+            ),
+        )
+        .words(&[])
+        .files(&[text_file]),
     ]
 }
 
@@ -150,10 +174,16 @@ fn protected(from: &str) -> Vec<Shape> {
     let legacy = format!("{}Subject: {SUBJECT}\r\n\r\n{WORDS}\r\n", hp("cipher", "; hp-legacy-display=\"1\""));
     vec![
         shape("protected, old form", multipart("mixed", "; protected-headers=\"v1\"", &inside, &[utf8()])).inside(),
-        shape("protected, old, one part", format!("{inside}{}", plain("charset=utf-8; protected-headers=\"v1\"", "8bit", WORDS)))
-            .inside(),
-        shape("protected, old, repeated", multipart("mixed", "; protected-headers=\"v1\"", &inside, &[repeated, utf8()]))
-            .inside(),
+        shape(
+            "protected, old, one part",
+            format!("{inside}{}", plain("charset=utf-8; protected-headers=\"v1\"", "8bit", WORDS)),
+        )
+        .inside(),
+        shape(
+            "protected, old, repeated",
+            multipart("mixed", "; protected-headers=\"v1\"", &inside, &[repeated, utf8()]),
+        )
+        .inside(),
         shape("protected, RFC 9788", format!("{}{WORDS}\r\n", hp("cipher", ""))).inside(),
         shape("protected, RFC 9788, repeated", legacy).inside(),
         shape("protected, RFC 9788, clear", format!("{}{WORDS}\r\n", hp("clear", ""))).inside(),
