@@ -42,6 +42,8 @@ const FORMS_KEY: &str = "curve25519";
 
 const OLD: &str = "the program is older than RFC 9580 and knows neither version 6 nor the new algorithms";
 const NO_BRAINPOOL: &str = "the program's library has no Brainpool curves";
+const THUNDERBIRD: &str = "Thunderbird itself isn't driven: it has no way in without a screen and a hand. Its OpenPGP is RNP's; \
+                           its forms are those of the table of shapes.";
 const NO_HIDDEN: &str = "the program can't hide a recipient";
 
 /// Why a cell can't be. Everything else has to work.
@@ -311,6 +313,7 @@ fn every_program_writes_to_cadre_and_reads_it_with_every_kind_of_key() -> Result
     for program in &programs {
         eprintln!("{}: {}", program.name(), program.version(&stage.world)?);
     }
+    tables.kinds.remark(THUNDERBIRD);
     tables.kinds.publish("kinds")?;
     tables.forms.publish("forms")?;
     let failures = [tables.kinds.failures(), tables.forms.failures()].concat();

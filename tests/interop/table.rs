@@ -24,6 +24,7 @@ pub struct Table {
     rows: Vec<String>,
     columns: Vec<String>,
     cells: BTreeMap<(String, String), Vec<Cell>>,
+    note: String,
 }
 
 impl Table {
@@ -31,7 +32,7 @@ impl Table {
     pub fn new<'a>(title: &str, rows: impl IntoIterator<Item = &'a str>, columns: &[&str]) -> Self {
         let rows = rows.into_iter().map(str::to_owned).collect();
         let columns = columns.iter().map(|&name| name.to_owned()).collect();
-        Self { title: title.to_owned(), rows, columns, cells: BTreeMap::new() }
+        Self { title: title.to_owned(), rows, columns, cells: BTreeMap::new(), note: String::new() }
     }
 
     /// Notes one finding; a cell can hold several (writing, reading), in order.
@@ -91,7 +92,15 @@ impl Table {
         for (at, reason) in reasons.iter().enumerate() {
             out.push_str(&format!("  {}  {reason}\n", char::from(b'a' + u8::try_from(at).unwrap_or(25))));
         }
+        if !self.note.is_empty() {
+            out.push_str(&format!("  {}\n", self.note));
+        }
         out
+    }
+
+    /// A sentence below the table.
+    pub fn remark(&mut self, note: &str) {
+        note.clone_into(&mut self.note);
     }
 
     /// Shows the table past the test runner's capture, and keeps it as `target/interop/NAME.txt`.
