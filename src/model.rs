@@ -302,6 +302,18 @@ words!(
 );
 
 words!(
+    /// What a mail system says became of a mail, the worst first.
+    Fate, "fate" {
+        Failed = "failed",
+        Delayed = "delayed",
+        /// Said in words that aren't known.
+        Unclear = "unclear",
+        /// Delivered, or handed on to a system that says no more.
+        Relayed = "relayed",
+    }
+);
+
+words!(
     /// A client's turn: the letters since the last reply was accepted.
     TurnState, "turn state" { None = "none", Open = "open", Answered = "answered" }
 );

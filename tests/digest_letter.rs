@@ -2,8 +2,8 @@
 
 use cadre::domain::commands::{CommandError, parse};
 use cadre::domain::digest::{
-    Absence, AlertLine, ClientLine, Facts, FailureLine, HeldLine, JournalHead, KeyLine, KeyOwner, RequestLine, Scan,
-    WaitingLine, arrange,
+    Absence, AlertLine, ClientLine, Facts, FailureLine, HeldLine, JournalHead, KeyLine, KeyOwner, NoticeLine,
+    RequestLine, Scan, WaitingLine, arrange,
 };
 use cadre::letters::{Digest, Help, Letter, Letters, Reader};
 use cadre::model::{ClientCode, ClientState, CrisisClass, Kind, Language, Mark, TurnState, Verdict};
@@ -88,6 +88,15 @@ fn full() -> Facts {
             .iter()
             .map(|k| FailureLine { code: Some(code.clone()), label: None, kind: *k, at: at(2, 17) })
             .collect(),
+        noticed: [false, true]
+            .map(|unclear| NoticeLine {
+                code: code.clone(),
+                label: label.clone(),
+                kind: Kind::Reply,
+                at: at(2, 17),
+                unclear,
+            })
+            .to_vec(),
         absence: NaiveDate::from_ymd_opt(2026, 4, 6).map(|from| Absence {
             from,
             to: Some(from),
@@ -111,6 +120,7 @@ fn a_full_and_an_empty_sheet_are_written_in_both_languages() {
             waiting: vec![],
             keys: vec![],
             failures: vec![],
+            noticed: vec![],
             absence: None,
             next_slot: None,
             ..full()

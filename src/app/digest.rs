@@ -12,11 +12,11 @@ use super::post::{Post, Recipe};
 use super::tick::days_left;
 use crate::domain::digest::{
     self as rules, Absence, AlertLine, ClientLine, Digest, Facts, FailureLine, HeldLine, JournalHead, KeyLine,
-    KeyOwner, RequestLine, Scan, WaitingLine,
+    KeyOwner, NoticeLine, RequestLine, Scan, WaitingLine,
 };
 use crate::domain::enrolment::FORGET_AFTER;
 use crate::letters::DueLine;
-use crate::model::{ClientId, ClientState, Kind, MessageState, Scanned, TurnState, Verdict};
+use crate::model::{ClientId, ClientState, Fate, Kind, MessageState, Scanned, TurnState, Verdict};
 use crate::pgp::Certificate;
 use crate::store::{Alert, Client, Message, StoreError, Tx};
 
@@ -98,6 +98,7 @@ pub async fn sheet(ctx: &Context, tx: &mut Tx, therapist: &Therapist, at: DateTi
         waiting,
         keys: key_lines(ctx, therapist, &clients, now),
         failures: failure_lines(tx, therapist, &find, now).await?,
+        noticed: notice_lines(tx, &find, now).await?,
         absence: absence(ctx, therapist, now),
         journal: JournalHead { count: head.count, head: head.hex()[..16].to_owned() },
     };
@@ -294,15 +295,43 @@ async fn failure_lines<'c>(
     let failed = tx.failed_since(now - TimeDelta::days(3)).await?;
     Ok(failed
         .into_iter()
-        .filter(|row| row.therapist.as_ref() == Some(therapist.id()) || find(row.client).is_some())
-        .map(|row| {
+        .filter_map(|row| {
             let client = find(row.client);
-            FailureLine {
+            let kind = match &row.therapist {
+                None if client.is_some() => row.kind,
+                // Of the practice's own mail only letters are missed: a digest or a receipt of yesterday isn't.
+                Some(to) if to == therapist.id() && matches!(row.kind, Kind::Forward | Kind::LocumForward) => {
+                    Kind::Forward
+                }
+                _ => return None,
+            };
+            Some(FailureLine {
                 code: client.map(|client| client.code.clone()),
                 label: client.and_then(|client| client.label.clone()),
+                kind,
+                at: row.finished_at.unwrap_or(row.created_at),
+            })
+        })
+        .collect())
+}
+
+async fn notice_lines<'c>(
+    tx: &mut Tx,
+    find: &impl Fn(Option<crate::model::ClientId>) -> Option<&'c Client>,
+    now: DateTime<Utc>,
+) -> Result<Vec<NoticeLine>, AppError> {
+    let noticed = tx.noticed_since(now - TimeDelta::days(3)).await?;
+    let to_clients = noticed.into_iter().filter(|row| row.therapist.is_none());
+    Ok(to_clients
+        .filter_map(|row| {
+            let client = find(row.client)?;
+            Some(NoticeLine {
+                code: client.code.clone(),
+                label: client.label.clone(),
                 kind: row.kind,
                 at: row.finished_at.unwrap_or(row.created_at),
-            }
+                unclear: row.notice == Some(Fate::Unclear),
+            })
         })
         .collect())
 }

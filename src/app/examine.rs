@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::context::Context;
-use crate::domain::intake::{self, Decision, Decryption, Facts, From, Intended, Signature, Structure};
-use crate::mime::{self, AttachmentClass, Envelope, FromField, Limits, Mail, MimeError};
-use crate::model::{Address, Person, UnsignedPolicy};
+use crate::domain::intake::{self, Action, Decision, Decryption, Facts, From, Intended, Signature, Structure};
+use crate::domain::notice::{Reported, judge};
+use crate::mime::{self, AttachmentClass, Envelope, FromField, Limits, Mail, MimeError, Notice};
+use crate::model::{Address, ClientId, OutboxRow, Person, UnsignedPolicy};
 use crate::pgp::{
     self, BadSignature, Certificate, Certificates, GoodSignature, OpenError, PracticeKey, SignatureCheck,
 };
@@ -32,8 +33,19 @@ pub trait Registry {
     fn has_seen_bytes(&self, hash: &[u8]) -> bool;
     /// Whether a mail of Cadre's own bore this Message-ID.
     fn is_own_message_id(&self, message_id: &str) -> bool;
+    /// The mail of Cadre's own that a notice speaks of, by its ids.
+    fn reported(&self, _notice: &Notice) -> Option<ReportedMail> {
+        None
+    }
     /// The practice's own address.
     fn practice_address(&self) -> &Address;
+}
+
+/// A mail of Cadre's own that a mail system speaks of.
+pub struct ReportedMail {
+    pub row: OutboxRow,
+    pub client: Option<ClientId>,
+    pub facts: Reported,
 }
 
 /// What examination needs besides the bytes.
@@ -56,6 +68,8 @@ pub struct Examined {
     /// `None` when nothing could be opened.
     pub entity: Option<Plaintext>,
     pub decision: Decision,
+    /// A mail system's notice about a mail that was sent.
+    pub notice: Option<Notice>,
     /// The good signature, also for [`intake::Action::Drop`] and held messages.
     pub signature: Option<GoodSignature>,
     pub encrypted: bool,
@@ -137,15 +151,26 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         automatic: outer.automatic,
         list: outer.list,
         own: own_signature || own_id,
-        dmarc_fail: dmarc_failed(&outer, tools.authserv),
+        dmarc_fail: tools.authserv.is_some_and(|own| mime::dmarc_failed(&outer.authentication_results, own)),
     };
-    let decision = intake::decide(&facts, tools.policy);
+    let mut decision = intake::decide(&facts, tools.policy);
+    // What somebody wrote from their own address, or signed, is theirs, whatever it says.
+    let may_be = !matches!(facts.from, From::Known(_)) && !is_good(&layer.check);
+    let notice = if may_be { mime::notice(raw, tools.limits)? } else { None };
+    if let Some(notice) = notice.as_ref().filter(|_| !matches!(decision.action, Action::Drop(_))) {
+        let about = tools.registry.reported(notice);
+        let meaning = judge(about.as_ref().map(|mail| mail.facts));
+        let fate = about.as_ref().and_then(|mail| mail.facts.fate);
+        let (row, client) = about.map_or((None, None), |mail| (Some(mail.row), mail.client));
+        decision.action = Action::Notice { row, client, fate, meaning };
+        decision.reasons = vec![meaning.reason()];
+    }
     let signature = match layer.check {
         SignatureCheck::Good(good) => Some(good),
         _ => None,
     };
     let Layer { entity, encrypted, .. } = layer;
-    Ok(Examined { outer, protected, entity, decision, signature, encrypted, bytes_hash })
+    Ok(Examined { outer, protected, entity, decision, notice, signature, encrypted, bytes_hash })
 }
 
 /// Nobody is registered: for a look at one certificate alone.
@@ -398,21 +423,6 @@ fn signature_fact(check: &SignatureCheck, tools: &Tools<'_>) -> (Signature, bool
             }
         }
     }
-}
-
-/// Reads the topmost Authentication-Results of the one server that is believed (RFC 8601).
-fn dmarc_failed(outer: &Mail, authserv: Option<&str>) -> bool {
-    let Some(authserv) = authserv else { return false };
-    outer
-        .authentication_results
-        .iter()
-        .find(|value| {
-            let id = value.split([';', ' ', '\t']).find(|word| !word.is_empty()).unwrap_or_default();
-            id.eq_ignore_ascii_case(authserv)
-        })
-        .is_some_and(|value| {
-            value.split(';').any(|result| result.trim_start().to_ascii_lowercase().starts_with("dmarc=fail"))
-        })
 }
 
 /// What a message without a good signature is known by when it is delivered twice: the sender with

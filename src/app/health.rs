@@ -155,7 +155,7 @@ fn alarm_key(problem: &Problem) -> String {
     if let (true, Some(days)) = (problem.word == "therapist-key-expires", problem.count) {
         return format!("alarm:{}:{days}", problem.word);
     }
-    match problem.code.as_ref().or(problem.letter.as_ref()) {
+    match problem.code.as_ref().or(problem.letter.as_ref()).or(problem.therapist.as_ref()) {
         Some(about) => format!("alarm:{}:{about}", problem.word),
         None => format!("alarm:{}", problem.word),
     }

@@ -14,6 +14,7 @@ use super::health;
 use super::keywords;
 use super::life;
 use super::locum;
+use super::notice;
 use super::post::{self, Post, Problem, Recipe};
 use super::prepare::{Arrived, Disposition, Origin, Prepared, Sealed};
 use super::reply;
@@ -113,6 +114,7 @@ pub async fn apply(
             let dropped = matches!(decision.action, Action::Drop(_));
             (if dropped { Outcome::Dropped } else { Outcome::SetAside }, Some(disposal))
         }
+        Prepared::Notice(noticed) => notice::apply(ctx, tx, noticed, now).await?,
         Prepared::Left => {
             tx.count_up("junk").await?;
             (Outcome::Left, None)

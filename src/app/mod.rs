@@ -14,6 +14,7 @@ pub mod intake;
 pub mod keywords;
 pub mod life;
 pub mod locum;
+mod notice;
 pub mod orders;
 pub mod post;
 pub mod prepare;
@@ -29,6 +30,7 @@ pub mod specimens;
 pub mod supervisor;
 pub mod therapist;
 pub mod tick;
+mod unreached;
 pub mod watch;
 pub mod write;
 

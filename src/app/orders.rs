@@ -12,7 +12,7 @@ use super::therapist::{Mail, Step, first_line};
 use crate::domain::rhythm::{self, AfterCancel, Schedule, Slot, next_free, on_cancel};
 use crate::letters::{Outcome, RefusalReason};
 use crate::mime::{self, OutPart};
-use crate::model::{Direction, Filing, Kind, MessageRow, MessageState, TurnRow};
+use crate::model::{ClientId, Direction, Filing, Kind, MessageRow, MessageState, TurnRow};
 use crate::store::{Client, Message, Turn, Tx};
 
 /// The newest reply, closing or letter of own words that can still be withdrawn, if it was accepted from a mail
@@ -45,15 +45,26 @@ pub(super) async fn reopen(
     turn: Option<TurnRow>,
 ) -> Result<Option<DateTime<Utc>>, AppError> {
     let schedule = mail.ctx.schedule(&mail.from.therapist, client);
+    reopen_turn(&schedule, tx, client.id, turn, mail.now).await
+}
+
+/// Opens a turn again whose answer came to nothing, or joins its letters to the one opened since.
+pub(super) async fn reopen_turn(
+    schedule: &Schedule,
+    tx: &mut Tx,
+    client: ClientId,
+    turn: Option<TurnRow>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, AppError> {
     let slot = |at: DateTime<Utc>| Slot { at, day: schedule.local_day(at) };
     let ended = match turn {
         Some(turn) => tx.turn(turn).await?,
         None => None,
     };
-    let next = tx.current_turn(client.id).await?;
+    let next = tx.current_turn(client).await?;
     let ended_due = ended.as_ref().and_then(|turn| turn.due_at).map(slot);
     let next_due = next.as_ref().and_then(|turn| turn.due_at).map(slot);
-    Ok(match (on_cancel(&schedule, mail.now, ended_due, next_due), ended) {
+    Ok(match (on_cancel(schedule, now, ended_due, next_due), ended) {
         (AfterCancel::Reopen { due }, Some(turn)) => {
             tx.reopen_turn(turn.id, Some(due.at)).await?;
             Some(due.at)

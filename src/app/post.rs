@@ -63,6 +63,12 @@ pub enum Recipe {
         kind: Kind,
         sent: DateTime<Utc>,
         cause: Cause,
+        /// The letters are to be answered again, by this slot.
+        #[serde(default)]
+        due: Option<DateTime<Utc>>,
+        /// The person's card follows.
+        #[serde(default)]
+        card: bool,
     },
     StaffKeyExpiry {
         owner: Owner,
@@ -92,6 +98,37 @@ pub enum Cause {
     Refused,
     GaveUp,
     CertificateUnusable,
+    /// The client's server had taken it, or another on the way, and gave it back.
+    Returned {
+        why: Why,
+    },
+}
+
+/// Why a mail was given back, as far as its status says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    Unsaid,
+    AddressUnknown,
+    MailboxFull,
+    /// A filter or a rule of that server.
+    Refused,
+    /// Tried for days, in vain.
+    Unreachable,
+}
+
+impl Why {
+    /// By the enhanced status code (RFC 3463).
+    pub fn of(status: Option<&str>) -> Self {
+        let mut parts = status.unwrap_or_default().split('.').skip(1);
+        match (parts.next(), parts.next()) {
+            (Some("1"), Some("1" | "2" | "3" | "6" | "10")) | (Some("2"), Some("1")) => Self::AddressUnknown,
+            (Some("2"), Some("2")) => Self::MailboxFull,
+            (Some("4"), Some("1" | "7" | "4")) => Self::Unreachable,
+            (Some("7"), _) => Self::Refused,
+            _ => Self::Unsaid,
+        }
+    }
 }
 
 /// Whose key is about to expire.
@@ -113,11 +150,14 @@ pub struct Problem {
     /// A letter of the operator's own.
     #[serde(default)]
     pub letter: Option<String>,
+    /// A therapist's id in the configuration.
+    #[serde(default)]
+    pub therapist: Option<String>,
 }
 
 impl Problem {
     pub fn new(word: &str) -> Self {
-        Self { word: word.to_owned(), code: None, count: None, letter: None }
+        Self { word: word.to_owned(), code: None, count: None, letter: None, therapist: None }
     }
 
     /// As the letter to the operator says it.
@@ -142,6 +182,8 @@ impl Problem {
             }
             "attention" => HealthProblem::Attention { count: self.count.unwrap_or(1) },
             "forward-failed" => HealthProblem::ForwardFailed { code: code() },
+            "staff-mail" => HealthProblem::StaffMail { therapist: self.therapist.clone().unwrap_or_default() },
+            "safety-failed" => HealthProblem::SafetyFailed { code: code() },
             "own-letter" => HealthProblem::OwnLetter { name: self.letter.clone().unwrap_or_default() },
             "record-mac" => code().map_or(HealthProblem::Database, |code| HealthProblem::RecordMac { code }),
             "second-miss" => code().map_or(HealthProblem::Database, |code| HealthProblem::SecondMiss { code }),

@@ -13,6 +13,7 @@ use super::enrol;
 use super::examine::{Examined, Tools, examine};
 use super::keywords as orders;
 use super::locum;
+use super::notice::Noticed;
 use super::registry::DbRegistry;
 use crate::domain::intake::{Action, Decision, Refusal};
 use crate::domain::keywords::{self, Keywords, Standing};
@@ -92,6 +93,8 @@ pub enum Prepared {
         bytes_hash: [u8; 32],
         stranger: Option<Address>,
     },
+    /// A mail system's notice.
+    Notice(Noticed),
     /// In the junk folder and nobody's we know: left there.
     Left,
 }
@@ -284,6 +287,11 @@ fn dispatch(
         }
         Action::Request | Action::UnreadableStranger | Action::Others | Action::Attention if arrived.junk => {
             Ok(Prepared::Left)
+        }
+        Action::Notice { row: None, .. } if arrived.junk => Ok(Prepared::Left),
+        Action::Notice { row, fate, .. } => {
+            let status = examined.notice.and_then(|notice| notice.status);
+            Ok(Prepared::Notice(Noticed { row, fate, status }))
         }
         Action::Request => {
             let therapist = therapist_of(&ctx.config.intake.requests)?;

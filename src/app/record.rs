@@ -6,10 +6,10 @@ use serde_json::json;
 use super::AppError;
 use super::compose::{self, WaitingLetter};
 use super::crisis;
-use super::health;
 use super::life;
-use super::post::{Cause, Post, Problem, Recipe};
+use super::post::Cause;
 use super::send::{Claimed, Ended, Sender, Sent, is_about_danger, is_theirs};
+use super::unreached::{Unreached, unreached};
 use crate::domain::delivery::{Failure, Next, Outcome, after_attempt};
 use crate::failpoint::failpoint;
 use crate::model::{Filing, Kind, MessageRow, MessageState};
@@ -177,30 +177,18 @@ impl Sender {
     ) -> Result<(), AppError> {
         let code = client.map(|client| &client.code);
         tx.journal(now, "failed", code, json!({ "kind": row.kind })).await?;
-        let theirs = is_theirs(row.kind);
-        if theirs && let Some(message) = message {
-            tx.set_message_state(message.id, MessageState::Failed).await?;
+        if is_theirs(row.kind)
+            && let Some(message) = message
+        {
             tx.delete_blob(message.id).await?;
         }
         if let (true, Some(client)) = (row.kind.is_own_words(), client) {
             life::words_ended(tx, client.id).await?;
         }
-        if let (Some(client), true) =
-            (client, theirs || matches!(row.kind, Kind::MissedDay | Kind::Safety | Kind::SafetyViolence))
-        {
-            let cause = match why {
-                Failure::TooLong => Cause::GaveUp,
-                _ => Cause::Refused,
-            };
-            let recipe = Recipe::DeliveryFailure { kind: row.kind, sent: now, cause };
-            Post::to_therapist(Kind::DeliveryFailure, &client.therapist, Some(client.id), now)
-                .enqueue(&self.ctx, tx, &recipe, now)
-                .await?;
-        }
-        if matches!(row.kind, Kind::Forward | Kind::Request | Kind::LocumForward | Kind::Alert) {
-            let problem = Problem { code: code.map(ToString::to_string), ..Problem::new("forward-failed") };
-            health::alarm(&self.ctx, tx, &problem, now).await?;
-        }
-        Ok(())
+        let cause = match why {
+            Failure::TooLong => Cause::GaveUp,
+            _ => Cause::Refused,
+        };
+        unreached(&self.ctx, tx, &Unreached { row, message, client, cause, left: now }, now).await
     }
 }

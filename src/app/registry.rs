@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use tokio::runtime::Handle;
 
 use super::context::Context;
-use super::examine::Registry;
+use super::examine::{Registry, ReportedMail};
+use super::write::registered;
+use crate::domain::notice::Reported;
+use crate::mime::Notice;
 use crate::model::{Address, ClientId, Person};
 use crate::pgp::Certificate;
 use crate::store::{Client, StoreError, Tx};
@@ -96,6 +99,28 @@ impl Registry for DbRegistry<'_> {
 
     fn is_own_message_id(&self, message_id: &str) -> bool {
         self.ask(async |tx| tx.is_own_mail(message_id).await)
+    }
+
+    fn reported(&self, notice: &Notice) -> Option<ReportedMail> {
+        let domain = self.practice_address().domain();
+        // What was given at submission is the part of the Message-ID that is random.
+        let by_envelope = notice.envid.iter().map(|id| format!("{id}@{domain}"));
+        let mut found: Option<ReportedMail> = None;
+        for id in notice.ids.iter().cloned().chain(by_envelope) {
+            let row = self.ask(async |tx| tx.outbox_by_mail_id(&id).await);
+            let Some(row) = row else { continue };
+            let client = row.client.and_then(|id| self.ask(async |tx| tx.client(id).await));
+            let to = registered(self.ctx, &row, client.as_ref());
+            let fate = to.and_then(|to| notice.fate_of(&to));
+            let facts = Reported { state: row.state, handed_over: row.reached_dot, fate };
+            let mail = ReportedMail { row: row.id, client: row.client, facts };
+            // A notice may also name what its mail answers: the one that it says something of counts.
+            if fate.is_some() {
+                return Some(mail);
+            }
+            found = found.or(Some(mail));
+        }
+        found
     }
 
     fn practice_address(&self) -> &Address {

@@ -428,7 +428,13 @@ impl Sender {
                 let recipe = Recipe::KeyExpiry { expires, days: (expires - now).num_days().min(0) };
                 Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(&self.ctx, tx, &recipe, now).await?;
             }
-            let recipe = Recipe::DeliveryFailure { kind: row.kind, sent: now, cause: Cause::CertificateUnusable };
+            let recipe = Recipe::DeliveryFailure {
+                kind: row.kind,
+                sent: now,
+                cause: Cause::CertificateUnusable,
+                due: None,
+                card: false,
+            };
             Post::to_therapist(Kind::DeliveryFailure, &client.therapist, Some(client.id), now)
                 .enqueue(&self.ctx, tx, &recipe, now)
                 .await?;

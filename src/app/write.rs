@@ -1,5 +1,7 @@
 //! Writes each kind of outgoing mail from its recipe, at the moment when it leaves.
 
+mod notices;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,10 +15,10 @@ use super::enrol;
 use super::guard;
 use super::life::papers;
 use super::locum;
-use super::post::{Cause, Owner, Recipe};
+use super::post::{Owner, Recipe};
 use super::reply;
 use crate::domain::lifecycle;
-use crate::letters::{self, FailureCause, HealthItem, KeyOwner, Letter, Reader, Rendered, ReplyFrame};
+use crate::letters::{self, HealthItem, KeyOwner, Letter, Reader, Rendered, ReplyFrame};
 use crate::mime::{self, OutPart, Outgoing};
 use crate::model::{Address, Kind, MessageRow};
 use crate::pgp::{Certificate, Purpose};
@@ -108,8 +110,8 @@ pub async fn write(
         }
         Recipe::Digest { slot } => desk.digest(tx, slot).await,
         Recipe::Reminder { slot } => desk.reminder(tx, slot).await,
-        Recipe::HeldNotice => desk.held_notice(),
-        Recipe::DeliveryFailure { kind, sent, cause } => desk.delivery_failure(kind, sent, cause),
+        Recipe::HeldNotice => desk.held_notice(tx).await,
+        Recipe::DeliveryFailure { kind, sent, cause, due, card } => desk.delivery_failure(kind, sent, cause, due, card),
         Recipe::StaffKeyExpiry { owner, fingerprint, expires, days } => {
             desk.staff_key_expiry(owner, fingerprint, expires, days)
         }
@@ -435,39 +437,6 @@ impl Desk<'_> {
             return Ok(None);
         }
         self.staff_letter(&Letter::Reminder(letters::Reminder { slot, due }))
-    }
-
-    fn held_notice(&self) -> Result<Option<Written>, AppError> {
-        let Some(message) = self.message else { return Ok(None) };
-        let facts = letters::HeldNotice {
-            code: self.client.map(|client| client.code.clone()),
-            label: self.client.and_then(|client| client.label.clone()),
-            number: message.held_no.map_or_else(String::new, |n| format!("H{n}")),
-            verdict: message.verdict.unwrap_or(crate::model::Verdict::Bad),
-            marks: message.marks.clone(),
-            arrived: message.at,
-            releasable: super::intake::releasable(message),
-        };
-        self.staff_letter(&Letter::HeldNotice(facts))
-    }
-
-    fn delivery_failure(&self, kind: Kind, sent: DateTime<Utc>, cause: Cause) -> Result<Option<Written>, AppError> {
-        let Some(client) = self.client else { return Ok(None) };
-        let therapist = self.therapist()?;
-        let other_way = therapist.settings.cadre.fallback.get(therapist.settings.language);
-        let facts = letters::DeliveryFailure {
-            code: client.code.clone(),
-            label: client.label.clone(),
-            kind,
-            sent,
-            cause: match cause {
-                Cause::Refused => FailureCause::Refused,
-                Cause::GaveUp => FailureCause::GaveUp,
-                Cause::CertificateUnusable => FailureCause::CertificateUnusable,
-            },
-            other_way: (!other_way.is_empty()).then(|| other_way.to_owned()),
-        };
-        self.staff_letter(&Letter::DeliveryFailure(facts))
     }
 
     fn staff_key_expiry(

@@ -50,6 +50,7 @@ pub async fn explain(config: &Path, json: bool, file: &Path) -> Done {
                 Ok(examined) => {
                     let client = match &examined.decision.action {
                         Action::File { client, .. } | Action::Hold { client } => Some(*client),
+                        Action::Notice { client, .. } => *client,
                         _ => None,
                     };
                     let code = match client {

@@ -134,6 +134,17 @@ pub struct FailureLine {
     pub at: DateTime<Utc>,
 }
 
+/// A mail to a client of which another server said that it is delayed, or something that nobody understands.
+#[derive(Clone, Serialize)]
+pub struct NoticeLine {
+    pub code: ClientCode,
+    pub label: Option<String>,
+    pub kind: Kind,
+    /// When it left.
+    pub at: DateTime<Utc>,
+    pub unclear: bool,
+}
+
 /// The coming or running absence, both days included.
 #[derive(Clone, Serialize)]
 pub struct Absence {
@@ -170,6 +181,7 @@ pub struct Facts {
     pub waiting: Vec<WaitingLine>,
     pub keys: Vec<KeyLine>,
     pub failures: Vec<FailureLine>,
+    pub noticed: Vec<NoticeLine>,
     pub absence: Option<Absence>,
     pub journal: JournalHead,
 }
@@ -228,6 +240,8 @@ pub struct Digest {
     pub waiting: Vec<WaitingLine>,
     pub keys: Vec<KeyLine>,
     pub failures: Vec<FailureLine>,
+    /// Mail that is still on its way, as far as anybody knows.
+    pub noticed: Vec<NoticeLine>,
     pub absence: Option<Absence>,
     /// A client's line asks for a command.
     pub asks: bool,
@@ -244,6 +258,7 @@ impl Digest {
         self.held.iter_mut().for_each(|line| line.label = None);
         self.waiting.iter_mut().for_each(|line| line.label = None);
         self.keys.iter_mut().for_each(|line| line.label = None);
+        self.noticed.iter_mut().for_each(|line| line.label = None);
         self.failures.iter_mut().chain(&mut self.forward_failures).for_each(|line| line.label = None);
     }
 }
@@ -287,6 +302,8 @@ pub fn arrange(facts: Facts) -> Digest {
     let mut failures = facts.failures;
     failures.sort_by_key(|f| (f.at, f.code.clone()));
     let (forward_failures, failures) = failures.into_iter().partition(|f| f.kind == Kind::Forward);
+    let mut noticed = facts.noticed;
+    noticed.sort_by_key(|f| (f.at, f.code.clone()));
     let (before, after) = sections(clients);
     Digest {
         at: facts.at,
@@ -305,6 +322,7 @@ pub fn arrange(facts: Facts) -> Digest {
         waiting,
         keys,
         failures,
+        noticed,
         absence: facts.absence,
         asks: asked,
         journal: facts.journal,

@@ -3,7 +3,8 @@
 //! Identity is a pinned certificate. Facts go in, one [`Decision`] comes out that says everything;
 //! there is no I/O and nothing is looked up here.
 
-use crate::model::{ClientId, Mark, Person, TherapistId, UnsignedPolicy, Verdict};
+use super::notice::Meaning;
+use crate::model::{ClientId, Fate, Mark, OutboxRow, Person, TherapistId, UnsignedPolicy, Verdict};
 
 /// Whether the protected and the unprotected parts were kept apart (RFC 3156, RFC 9787).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,9 @@ pub enum Action {
     UnreadableStranger,
     /// Automatic, list and other mail that isn't for a person here.
     Others,
+    /// A mail system's notice. `row`: the mail of ours that it speaks of, to `client` where it was for one;
+    /// `fate`: what it says of that mail's recipient.
+    Notice { row: Option<OutboxRow>, client: Option<ClientId>, fate: Option<Fate>, meaning: Meaning },
     /// Nobody can be named: a person has to look.
     Attention,
     /// Nothing to be done.
@@ -142,6 +146,7 @@ impl Action {
             Self::Request => "request",
             Self::UnreadableStranger | Self::Others => "others",
             Self::Attention => "attention",
+            Self::Notice { meaning, .. } => meaning.word(),
             Self::Drop(_) => "drop",
         }
     }

@@ -11,4 +11,5 @@ pub mod holidays;
 pub mod intake;
 pub mod keywords;
 pub mod lifecycle;
+pub mod notice;
 pub mod rhythm;

@@ -323,6 +323,15 @@ pub struct HeldNotice {
     pub arrived: DateTime<Utc>,
     /// False for what could not be read.
     pub releasable: bool,
+    /// Who else From shows, where somebody else signed.
+    pub from: Option<NamedFrom>,
+}
+
+/// Whom From shows: a client by their code, with the label where it is the reader's own; or a therapist.
+#[derive(Clone, Serialize)]
+pub struct NamedFrom {
+    pub code: Option<ClientCode>,
+    pub label: Option<String>,
 }
 
 /// 30, 14 and 1 days before, and once after.
@@ -344,6 +353,8 @@ pub enum FailureCause {
     GaveUp,
     /// The client's certificate can't be used: the letter waits, the day is not used.
     CertificateUnusable,
+    /// A server had taken it and gave it back.
+    Returned,
 }
 
 /// "C-7K2M did not receive Monday's letter."
@@ -355,8 +366,14 @@ pub struct DeliveryFailure {
     /// When it left or should have left.
     pub sent: DateTime<Utc>,
     pub cause: FailureCause,
+    /// Why it was given back: `address-unknown`, `mailbox-full`, `refused`, `unreachable`, `unsaid`.
+    pub why: Option<String>,
     /// The frame's third element.
     pub other_way: Option<String>,
+    /// The letters count as unanswered; the slot at which they are due.
+    pub due: Option<DateTime<Utc>>,
+    /// The person's card follows in a mail of its own.
+    pub card: bool,
 }
 
 /// All commands.
@@ -406,6 +423,14 @@ pub enum HealthProblem {
     },
     /// A forward failed for good.
     ForwardFailed {
+        code: Option<ClientCode>,
+    },
+    /// A mail to a therapist, other than a forward, wasn't received.
+    StaffMail {
+        therapist: String,
+    },
+    /// A safety letter wasn't received.
+    SafetyFailed {
         code: Option<ClientCode>,
     },
     /// A second slot running was missed.

@@ -48,9 +48,16 @@ pub(super) fn of(name: Name) -> Vec<Json> {
         Name::Refusal => refusals(),
         Name::Digest => digests(),
         Name::HealthAlarm => vec![json_of(&HealthAlarm { items: health() })],
-        Name::HeldNotice => [(Verdict::WrongSigner, vec![], true), (Verdict::Bad, vec![Mark::IntegrityFailed], false)]
+        Name::HeldNotice => {
+            let client = NamedFrom { code: Some(ClientCode::from_bits(12)), label: Some("Paul".to_owned()) };
+            let therapist = NamedFrom { code: None, label: None };
+            [
+                (Verdict::WrongSigner, vec![], true, Some(client)),
+                (Verdict::WrongSigner, vec![], true, Some(therapist)),
+                (Verdict::Bad, vec![Mark::IntegrityFailed], false, None),
+            ]
             .into_iter()
-            .map(|(verdict, marks, releasable)| HeldNotice {
+            .map(|(verdict, marks, releasable, from)| HeldNotice {
                 code: Some(code()),
                 label: label(),
                 number: "H3".to_owned(),
@@ -58,9 +65,11 @@ pub(super) fn of(name: Name) -> Vec<Json> {
                 marks,
                 arrived: at(2, 22, 40),
                 releasable,
+                from,
             })
             .map(|f| json_of(&f))
-            .collect(),
+            .collect()
+        }
         Name::StaffKeyExpiry => staff_keys(),
         Name::DeliveryFailure => failures(),
         Name::Reminder => {
@@ -297,7 +306,16 @@ fn failures() -> Vec<Json> {
         kind,
         sent: at(2, 17, 0),
         cause,
+        why: None,
         other_way: other_way.map(str::to_owned),
+        due: None,
+        card: false,
+    };
+    let returned = |kind, why: &str, due, card| DeliveryFailure {
+        why: Some(why.to_owned()),
+        due,
+        card,
+        ..failure(kind, FailureCause::Returned, Some("+33 1 00 00 00 00, SMS"))
     };
     let way = Some("+33 1 00 00 00 00, SMS");
     vec![
@@ -305,6 +323,12 @@ fn failures() -> Vec<Json> {
         json_of(&failure(Kind::Reply, FailureCause::CertificateUnusable, way)),
         json_of(&failure(Kind::Acknowledgement, FailureCause::GaveUp, None)),
         json_of(&failure(Kind::MissedDay, FailureCause::GaveUp, way)),
+        json_of(&returned(Kind::Reply, "mailbox-full", Some(at(4, 17, 0)), true)),
+        json_of(&returned(Kind::Reply, "address-unknown", Some(at(4, 17, 0)), false)),
+        json_of(&returned(Kind::Safety, "unsaid", None, true)),
+        json_of(&returned(Kind::Invitation, "address-unknown", None, false)),
+        json_of(&returned(Kind::Frame, "refused", None, false)),
+        json_of(&returned(Kind::Farewell, "unreachable", None, false)),
     ]
 }
 
@@ -330,6 +354,8 @@ fn health() -> Vec<HealthItem> {
         P::KeyExpires { owner: KeyOwner::Client { code: code(), label: None }, days: 1 },
         P::Attention { count: 3 },
         P::ForwardFailed { code: Some(code()) },
+        P::StaffMail { therapist: "exemple".to_owned() },
+        P::SafetyFailed { code: Some(code()) },
         P::SecondMiss { code: code() },
         P::OwnLetter { name: "fr/acknowledgement".to_owned() },
     ];
@@ -399,6 +425,10 @@ fn digests() -> Vec<Json> {
             { "code": null, "label": null, "owner": "therapist", "expires": at(1, 12, 0), "days": -2 },
         ],
         "failures": [{ "code": code(), "label": "Jean", "kind": "reply", "at": at(2, 17, 0) }],
+        "noticed": [
+            { "code": code(), "label": "Marie B.", "kind": "reply", "at": at(2, 17, 0), "unclear": false },
+            { "code": code(), "label": null, "kind": "reply", "at": at(2, 17, 0), "unclear": true },
+        ],
         "absence": { "from": "2026-04-06", "to": "2026-04-17", "locum": "Dr Martin" },
         "asks": true,
         "journal": journal,
@@ -407,7 +437,7 @@ fn digests() -> Vec<Json> {
         "at": at(3, 6, 0), "slot": null, "to_answer": 0, "to_decide": 0, "nothing": 0, "alerts": [],
         "forward_failures": [],
         "before": [], "held": [], "held_beyond": 0, "requests": [], "requests_beyond": 0, "after": [], "waiting": [],
-        "keys": [], "failures": [], "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "journal": journal,
+        "keys": [], "failures": [], "noticed": [], "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "journal": journal,
     });
     vec![json!({ "sheet": full }), json!({ "sheet": empty })]
 }

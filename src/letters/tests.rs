@@ -489,7 +489,10 @@ fn every_kind_that_can_fail_to_arrive_has_its_own_words() {
                 kind,
                 sent: chrono::DateTime::UNIX_EPOCH,
                 cause: FailureCause::Refused,
+                why: None,
                 other_way: None,
+                due: None,
+                card: false,
             });
             let text = letters.render(&letter, Reader { language, zone: Paris }).unwrap().text;
             // These never fail towards a client.

@@ -5,6 +5,7 @@
 //! encodings, dates), so no two readings of one mail can disagree about what was signed.
 
 mod attached;
+mod authres;
 mod autocrypt;
 pub mod clean;
 pub mod compose;
@@ -14,6 +15,8 @@ pub mod envelope;
 mod from;
 pub mod html;
 pub mod limits;
+pub mod notice;
+mod notice_words;
 pub mod parse;
 pub mod protected;
 mod quote;
@@ -22,6 +25,7 @@ mod sniff;
 mod tree;
 
 pub use attached::attached_text;
+pub use authres::{AuthResults, dmarc_failed};
 pub use autocrypt::autocrypt;
 pub use clean::{CannotClean, strip_metadata};
 pub use compose::{
@@ -31,7 +35,8 @@ pub use compose::{
 pub use content::{Attachment, AttachmentClass, Content, content};
 pub use envelope::{Envelope, envelope, inline_entity};
 pub use limits::{Limits, MimeError};
-pub use parse::{DeliveryReport, FromField, Mail};
+pub use notice::{Notice, notice};
+pub use parse::{FromField, Mail};
 pub use protected::protected;
 pub use reply::{
     ReplyText, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, strip_codes, strip_prefixes,

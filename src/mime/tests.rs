@@ -359,27 +359,6 @@ fn row_19_headers_decide_what_is_automatic_never_words() {
 }
 
 #[test]
-fn a_delivery_report_gives_its_facts() {
-    let raw = "From: MAILER-DAEMON@x.example\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nno\n\
-        --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\nOriginal-Envelope-Id: E1\n\n\
-        Final-Recipient: rfc822; ok@x.example\nAction: delivered\nStatus: 2.0.0\n\nOriginal-Recipient: rfc822;m@x.example\n\
-        Final-Recipient: RFC822; <M2@x.example>\nAction: Failed\nStatus: 5.1.1 (no)\n\n\
-        --b\nContent-Type: text/rfc822-headers\n\nMessage-ID: <a@p.example>\n--b--\n";
-    let report = Mail::parse(raw.as_bytes(), &Limits::default()).unwrap().delivery_report.unwrap();
-    assert_eq!(
-        report,
-        DeliveryReport {
-            original_message_id: Some("a@p.example".into()),
-            envid: Some("E1".into()),
-            final_recipient: Some(address("m2@x.example")),
-            original_recipient: Some(address("m@x.example")),
-            action: Some("failed".into()),
-            status: Some("5.1.1".into()),
-        }
-    );
-}
-
-#[test]
 fn standard_rfc5322_fields_are_read_tolerantly_and_bounded() {
     let many: String = (0..500).map(|n| format!(" <{n}@x.example>\n")).collect();
     let raw = format!(
@@ -395,7 +374,8 @@ fn standard_rfc5322_fields_are_read_tolerantly_and_bounded() {
     assert_eq!((mail.references.len(), mail.references[0].as_str()), (100, "0@x.example"));
     assert_eq!(mail.references[99], "499@x.example");
     assert_eq!(mail.date, Some(Utc.with_ymd_and_hms(2026, 3, 4, 5, 6, 7).unwrap()));
-    assert_eq!(mail.authentication_results, ["top; dmarc=fail", "below"]);
+    let found: Vec<_> = mail.authentication_results.iter().map(|r| (r.server.as_str(), r.dmarc.as_deref())).collect();
+    assert_eq!(found, [("top", Some("fail")), ("below", None)]);
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod message;
 mod meta;
 mod outbox;
 mod replay;
+mod returned;
 mod set_back;
 mod turn;
 mod vault;

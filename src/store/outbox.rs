@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteRow;
 
 use super::{MacParts, Reader, StoreError, Tx, Vault, micros, vault};
-use crate::model::{Address, ClientId, Kind, MessageRow, OutboxRow, OutboxState, TherapistId};
+use crate::model::{Address, ClientId, Fate, Kind, MessageRow, OutboxRow, OutboxState, TherapistId};
 
-const TABLE: &str = "outbox";
+pub(super) const TABLE: &str = "outbox";
 
 /// A mail that is to go out.
 #[derive(Clone)]
@@ -54,6 +54,10 @@ pub struct Outbox {
     pub sha256: Option<Vec<u8>>,
     pub result_code: Option<u16>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// When a mail system's notice said that it wasn't received.
+    pub returned_at: Option<DateTime<Utc>>,
+    /// What a notice last said, and that is neither the one nor the other: `delayed`, `unclear`.
+    pub notice: Option<Fate>,
 }
 
 impl std::fmt::Debug for NewOutbox {
@@ -106,11 +110,12 @@ macro_rules! columns {
         concat!(
             "SELECT id, kind, client_id, therapist, message_id, state, created_at, not_before, attempts, next_attempt, ",
             "first_attempt_at, last_error, reached_dot, facts, recipient, mail_id, frozen IS NOT NULL AS has_frozen, ",
-            "size, sha256, result_code, finished_at, mac FROM outbox ",
+            "size, sha256, result_code, finished_at, returned_at, notice, mac FROM outbox ",
             $rest
         )
     };
 }
+pub(super) use columns;
 
 /// Over what never changes: what goes to whom.
 fn mac(
@@ -156,6 +161,8 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Outbox, StoreError> {
         sha256: read.get("sha256")?,
         result_code: read.get::<Option<i64>>("result_code")?.and_then(|c| u16::try_from(c).ok()),
         finished_at: read.time_opt("finished_at")?,
+        returned_at: read.time_opt("returned_at")?,
+        notice: read.word_opt("notice")?,
     };
     let expected = mac(vault, out.id.0, out.kind, out.client, out.therapist.as_ref(), out.message);
     if vault::same(&expected, read.get("mac")?) { Ok(out) } else { Err(read.corrupt()) }
@@ -374,7 +381,7 @@ impl Tx {
         }
     }
 
-    async fn outbox_rows(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Outbox>, StoreError> {
+    pub(super) async fn outbox_rows(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Outbox>, StoreError> {
         let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
         let rows = query.fetch_all(&mut *self.conn).await?;
         // One changed row hides none of the others.
@@ -410,22 +417,14 @@ impl Tx {
         self.outbox_rows(columns!("WHERE message_id = $1 ORDER BY created_at, id"), &[message.0]).await
     }
 
-    /// Mails that failed for good since then, the oldest first: for the digest.
-    ///
-    /// # Errors
-    /// As [`Tx::outbox`].
-    pub async fn failed_since(&mut self, since: DateTime<Utc>) -> Result<Vec<Outbox>, StoreError> {
-        let sql = columns!("WHERE state = 'failed' AND finished_at >= $1 ORDER BY finished_at");
-        self.outbox_rows(sql, &[micros(since)]).await
-    }
-
     /// The mail that bears a Message-ID of Cadre's own: for delivery failures.
     ///
     /// # Errors
     /// As [`Tx::outbox`].
     pub async fn outbox_by_mail_id(&mut self, mail_id: &str) -> Result<Option<Outbox>, StoreError> {
         let hash = self.vault().message_id(mail_id).to_vec();
-        let row = sqlx::query(columns!("WHERE mail_id_hash = $1 LIMIT 1")).bind(hash);
+        let sql = columns!("WHERE mail_id_hash = $1 ORDER BY (state = 'sent') DESC, id DESC LIMIT 1");
+        let row = sqlx::query(sql).bind(hash);
         row.fetch_optional(&mut *self.conn).await?.map(|row| open(self.vault(), &row)).transpose()
     }
 

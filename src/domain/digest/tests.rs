@@ -49,6 +49,7 @@ fn facts(clients: Vec<ClientLine>) -> Facts {
         waiting: Vec::new(),
         keys: Vec::new(),
         failures: Vec::new(),
+        noticed: Vec::new(),
         absence: None,
         journal: JournalHead { count: 1, head: "ab".to_owned() },
     }
