@@ -105,7 +105,7 @@ pub struct Head {
     pub at: DateTime<Utc>,
     pub in_reply_to: Option<String>,
     pub references: Vec<String>,
-    /// Cadre's own mail: `Auto-Submitted`, null return path (RFC 3834).
+    /// Cadre's own mail: `Auto-Submitted` (RFC 3834).
     pub automatic: bool,
 }
 
@@ -265,7 +265,25 @@ pub fn reply_parts(mut letter: WaitingLetter, frame: &str) -> Vec<OutPart> {
     std::iter::once(OutPart::Text(text)).chain(attachments.into_iter().map(WaitingAttachment::part)).collect()
 }
 
-/// Whether Cadre wrote this kind by itself: `Auto-Submitted` and the null return path (RFC 3834).
+/// Whether a kind leaves with the null return path (RFC 3834): everything that Cadre writes by itself, but for what
+/// must be known to have arrived: an invitation and the frame, which answer nobody and wait for an answer, and what is
+/// told to staff. No loop can come of those: a notice about them is never answered.
+pub const fn has_null_path(kind: Kind) -> bool {
+    is_automatic(kind)
+        && !matches!(
+            kind,
+            Kind::Invitation
+                | Kind::InvitationReminder
+                | Kind::Frame
+                | Kind::ConsentRenewal
+                | Kind::TherapistWelcome
+                | Kind::Alert
+                | Kind::Digest
+                | Kind::HealthAlarm
+        )
+}
+
+/// Whether Cadre wrote this kind by itself: `Auto-Submitted` (RFC 3834).
 pub const fn is_automatic(kind: Kind) -> bool {
     !matches!(
         kind,

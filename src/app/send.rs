@@ -490,12 +490,14 @@ impl Sender {
             None => self.ctx.store.read().await?.meta(NULL_PATH_REFUSED).await?.is_some(),
         };
         self.null_path_refused = Some(refused);
-        let null = compose::is_automatic(claimed.row.kind) && !refused;
+        let null = compose::has_null_path(claimed.row.kind) && !refused;
+        // Names nobody, and is known to who has the mail in hand only.
+        let envid = claimed.row.mail_id.as_deref().and_then(|id| id.split('@').next());
         let from: Option<&Address> = if null { None } else { Some(&practice) };
         let to = std::slice::from_ref(&claimed.to);
-        let mut outcome = self.smtp.send(from, to, &claimed.bytes).await;
+        let mut outcome = self.smtp.send_tracked(from, to, &claimed.bytes, envid).await;
         if outcome.refused_null_path() && !outcome.refused_size() {
-            outcome = self.smtp.send(Some(&practice), to, &claimed.bytes).await;
+            outcome = self.smtp.send_tracked(Some(&practice), to, &claimed.bytes, envid).await;
             if outcome.stage > Stage::MailFrom {
                 let mut tx = self.ctx.store.begin().await?;
                 tx.set_meta(NULL_PATH_REFUSED, "1").await?;

@@ -49,6 +49,10 @@ struct State {
     queue_unfinished: usize,
     queue_held: usize,
     failed_3_days: usize,
+    /// Mail of nobody we know that was seen in the junk folder and left there.
+    left_in_junk: u64,
+    /// Automatic, list and strangers' mail that was put among the others.
+    set_aside: u64,
     originals_pending: usize,
     keys_expiring: Vec<Expiring>,
     journal: String,
@@ -150,6 +154,8 @@ async fn read(config: &Config, store: &Store, now: DateTime<Utc>) -> Result<Stat
         queue_held: queue.iter().filter(|row| row.state == OutboxState::Held).count(),
         queue_unfinished: queue.len(),
         failed_3_days: tx.failed_since(now - FAILED_WITHIN).await?.len(),
+        left_in_junk: tx.counter("junk").await?,
+        set_aside: tx.counter("others").await?,
         originals_pending: originals(config, &mut tx).await?,
         journal: tx.journal_head().await?.to_string(),
         ..State::default()
@@ -262,6 +268,7 @@ fn screen(state: &State, zone: Tz) -> String {
     row("held", format!("{} for the therapist to decide; {} request(s) in 7 days", state.held, state.requests));
     row("queue", format!("{} unfinished, {} failed in 3 days", state.queue_unfinished, state.failed_3_days));
     row("originals", format!("{} still to be removed from the mailbox", state.originals_pending));
+    row("aside", format!("{} put among the others, {} left in the junk folder", state.set_aside, state.left_in_junk));
     for (therapist, last) in &state.last_digest {
         row("digest", format!("{therapist}: {}", or_never(*last)));
     }

@@ -304,7 +304,7 @@ fn is_header_block(lines: &[&str]) -> bool {
         fields += 1;
         technical |= matches!(
             name.to_ascii_lowercase().as_str(),
-            "received" | "return-path" | "message-id" | "mime-version" | "dkim-signature" | "content-type"
+            "received" | "return-path" | "message-id" | "mime-version" | "dkim-signature"
         );
         if fields >= 3 && technical {
             return true;

@@ -82,6 +82,8 @@ struct Extensions {
     pipelining: bool,
     eight_bit: bool,
     smtp_utf8: bool,
+    /// Delivery notices can be asked for (RFC 3461).
+    dsn: bool,
 }
 
 /// A reply without its text.
@@ -143,11 +145,45 @@ impl SmtpConnection {
     /// Sends one mail to all recipients or to none. `envelope_from: None` is the empty return path.
     /// `data` is sent as it is, with dots stuffed and bare CR or LF made CRLF.
     pub async fn send(&mut self, envelope_from: Option<&Address>, to: &[Address], data: &[u8]) -> SendOutcome {
+        self.send_tracked(envelope_from, to, data, None).await
+    }
+
+    /// As [`SmtpConnection::send`]; where the server can, notices are asked for that name `envid` and return the
+    /// header alone (RFC 3461). An empty return path gets none. A server that announces it and refuses it is asked
+    /// again without.
+    pub async fn send_tracked(
+        &mut self,
+        envelope_from: Option<&Address>,
+        to: &[Address],
+        data: &[u8],
+        envid: Option<&str>,
+    ) -> SendOutcome {
+        let asked = envid.filter(|_| self.extensions.dsn && envelope_from.is_some());
+        let outcome = self.attempt(envelope_from, to, data, asked).await;
+        let unknown = matches!(outcome.result, SendResult::Permanent { code: 501 | 504 | 555, .. });
+        if asked.is_none() || !unknown || outcome.stage > Stage::RcptTo || self.broken {
+            return outcome;
+        }
+        self.extensions.dsn = false;
+        self.attempt(envelope_from, to, data, None).await
+    }
+
+    async fn attempt(
+        &mut self,
+        envelope_from: Option<&Address>,
+        to: &[Address],
+        data: &[u8],
+        envid: Option<&str>,
+    ) -> SendOutcome {
         let null_path = envelope_from.is_none();
         let content = content(data);
         let mut stage = Stage::MailFrom;
         let mut reached_dot = false;
-        let result = match self.transaction(envelope_from, to, &content, &mut stage, &mut reached_dot).await {
+        let lines = match self.envelope(envelope_from, to, &content, envid) {
+            Ok(lines) => lines,
+            Err(e) => return SendOutcome { result: SendResult::NotSent(e), stage, reached_dot, null_path },
+        };
+        let result = match self.transaction(&lines, &content, &mut stage, &mut reached_dot).await {
             Ok(reply) => {
                 self.dirty = stage != Stage::AfterDot;
                 if reply.code == 421 {

@@ -8,7 +8,7 @@ use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{self, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Noop, Quit, Rcpt, Rset, Starttls};
-use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter, RcptParameter};
 use lettre::transport::smtp::response::Response;
 use tokio::io::AsyncWriteExt;
 
@@ -192,8 +192,7 @@ impl SmtpConnection {
     /// One mail. `stage` and `reached_dot` tell how far it came, also after an error.
     pub(super) async fn transaction(
         &mut self,
-        from: Option<&Address>,
-        to: &[Address],
+        envelope: &[String],
         content: &[u8],
         stage: &mut Stage,
         reached_dot: &mut bool,
@@ -210,8 +209,7 @@ impl SmtpConnection {
             // What the server would say, said without sending it (RFC 1870 section 6.1).
             return Ok(Reply { code: 552, enhanced: Some(Enhanced(5, 3, 4)) });
         }
-        let envelope = self.envelope(from, to, content)?;
-        if let Some(refused) = self.announce(&envelope, stage).await? {
+        if let Some(refused) = self.announce(envelope, stage).await? {
             return Ok(refused);
         }
         self.doing = "DATA";
@@ -231,7 +229,13 @@ impl SmtpConnection {
     }
 
     /// The lines of MAIL and RCPT.
-    fn envelope(&self, from: Option<&Address>, to: &[Address], content: &[u8]) -> Result<Vec<String>, NetError> {
+    pub(super) fn envelope(
+        &self,
+        from: Option<&Address>,
+        to: &[Address],
+        content: &[u8],
+        envid: Option<&str>,
+    ) -> Result<Vec<String>, NetError> {
         let unsupported = |what| Err(NetError::Unsupported { service: Service::Smtp, what });
         let from = from.map(path);
         let to: Vec<lettre::Address> = to.iter().map(path).collect();
@@ -254,8 +258,18 @@ impl SmtpConnection {
         if to.is_empty() {
             return unsupported("a mail without recipients");
         }
+        if let Some(envid) = envid {
+            let other = |keyword: &str, value: &str| MailParameter::Other {
+                keyword: keyword.to_owned(),
+                value: Some(value.to_owned()),
+            };
+            parameters.extend([other("RET", "HDRS"), other("ENVID", envid)]);
+        }
         let mut lines = vec![Mail::new(from, parameters).to_string()];
-        lines.extend(to.into_iter().map(|address| Rcpt::new(address, Vec::new()).to_string()));
+        lines.extend(to.into_iter().map(|address| {
+            let parameters = if envid.is_some() { notify(&address) } else { Vec::new() };
+            Rcpt::new(address, parameters).to_string()
+        }));
         Ok(lines)
     }
 
@@ -303,6 +317,17 @@ impl SmtpConnection {
     }
 }
 
+/// What is asked for about one recipient: to be told of failures and delays, with the address as it is given here.
+fn notify(address: &lettre::Address) -> Vec<RcptParameter> {
+    let other = |keyword: &str, value: String| RcptParameter::Other { keyword: keyword.to_owned(), value: Some(value) };
+    let mut parameters = vec![other("NOTIFY", "FAILURE,DELAY".to_owned())];
+    let address = address.to_string();
+    if address.is_ascii() {
+        parameters.push(other("ORCPT", format!("rfc822;{address}")));
+    }
+    parameters
+}
+
 impl Extensions {
     fn note(&mut self, line: &str) {
         let line = line.to_ascii_uppercase();
@@ -312,6 +337,7 @@ impl Extensions {
             Some("PIPELINING") => self.pipelining = true,
             Some("8BITMIME") => self.eight_bit = true,
             Some("SMTPUTF8") => self.smtp_utf8 = true,
+            Some("DSN") => self.dsn = true,
             _ => {}
         }
     }

@@ -44,17 +44,34 @@ impl SmtpSubmitter {
     /// As [`SmtpConnection::send`]. A kept connection that turns out to be dead before the server
     /// has seen MAIL is replaced once.
     pub async fn send(&mut self, from: Option<&Address>, to: &[Address], data: &[u8]) -> SendOutcome {
+        self.send_tracked(from, to, data, None).await
+    }
+
+    /// As [`SmtpConnection::send_tracked`], likewise.
+    pub async fn send_tracked(
+        &mut self,
+        from: Option<&Address>,
+        to: &[Address],
+        data: &[u8],
+        envid: Option<&str>,
+    ) -> SendOutcome {
         let fresh = self.connection.is_none();
-        let outcome = self.attempt(from, to, data).await;
+        let outcome = self.attempt(from, to, data, envid).await;
         let stale = !fresh
             && outcome.stage == Stage::MailFrom
             && matches!(outcome.result, SendResult::NotSent(NetError::Closed { .. }));
-        if stale { self.attempt(from, to, data).await } else { outcome }
+        if stale { self.attempt(from, to, data, envid).await } else { outcome }
     }
 
-    async fn attempt(&mut self, from: Option<&Address>, to: &[Address], data: &[u8]) -> SendOutcome {
+    async fn attempt(
+        &mut self,
+        from: Option<&Address>,
+        to: &[Address],
+        data: &[u8],
+        envid: Option<&str>,
+    ) -> SendOutcome {
         match self.ready().await {
-            Ok(connection) => connection.send(from, to, data).await,
+            Ok(connection) => connection.send_tracked(from, to, data, envid).await,
             Err(e) => SendOutcome {
                 result: SendResult::NotSent(e),
                 stage: Stage::Connect,
