@@ -88,7 +88,17 @@ async fn reopen(
     if another || !answered || !client.state.in_treatment() {
         return Ok(None);
     }
-    reopen_turn(&ctx.schedule(&therapist, client), tx, client.id, Some(turn), now).await
+    let schedule = ctx.schedule(&therapist, client);
+    let due = reopen_turn(&schedule, tx, client.id, Some(turn), now).await?;
+    if due.is_none_or(|due| due > now) {
+        return Ok(due);
+    }
+    // The slot at which it left is over: what is written from now on leaves at the next one.
+    let due = schedule.next_slot(now).map(|slot| slot.at);
+    if let Some(open) = tx.current_turn(client.id).await? {
+        tx.set_turn_due(open.id, due).await?;
+    }
+    Ok(due)
 }
 
 async fn tell_therapist(
