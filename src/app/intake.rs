@@ -430,14 +430,16 @@ async fn hold(
         post.message = Some(sealed.row);
         post.enqueue(ctx, tx, &Recipe::HeldNotice, now).await?;
     }
+    // What the mailbox's own server calls forged is not answered: who reads the answer didn't write.
+    let answered = !sealed.automatic && !sealed.marks.contains(&Mark::DmarcFail);
     if sealed.verdict == Verdict::Undecryptable
-        && !sealed.automatic
+        && answered
         && tx.count_outbox(Kind::Undecryptable, Some(client.id), day_ago).await? == 0
     {
         let recipe = Recipe::Undecryptable { origin: sealed.origin.message_id.clone() };
         Post::to_client(Kind::Undecryptable, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
     }
-    if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && !sealed.automatic {
+    if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && answered {
         about_keys(ctx, tx, client, &sealed.origin, now).await?;
     }
     let detail = json!({ "verdict": sealed.verdict, "marks": sealed.marks, "number": format!("H{number}") });

@@ -202,9 +202,7 @@ fn collect<'a>(entity: &'a Entity<'a>, found: &mut Found<'a>) {
         | "message/rfc822-headers"
         | "text/rfc822-header"
         | "message/global-headers" => {
-            if found.returned.len() < MOST {
-                found.returned.push(entity.decoded());
-            }
+            found.returned.push(entity.decoded_head(TEXT));
         }
         "text/html" => found.html.push(html_to_text(&clipped(entity.text()))),
         kind if kind.starts_with("text/") || kind.starts_with("multipart/") => found.plain.push(clipped(entity.text())),

@@ -43,7 +43,7 @@ static ORIGINAL: LazyLock<Regex> = LazyLock::new(|| {
 /// The first field of a header block that Outlook and others put above a quotation.
 static FROM_LINE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)^\W{0,3}(?:From|De|Von|Da|Van|Fra|Från|Od|От|Відправник|Lähettäjä|Expéditeur|Feladó|Kimden|寄件者|发件人|差出人)\s?[:：]\*?\s*\S",
+        r"(?i)^\W{0,3}(?:From|Sent|Envoyé|Gesendet|De|Von|Da|Van|Fra|Från|Od|От|Відправник|Lähettäjä|Expéditeur|Feladó|Kimden|寄件者|发件人|差出人)\s?[:：]\*?\s*\S",
     )
 });
 
@@ -130,8 +130,10 @@ pub(super) fn mark(lines: &[&str]) -> Vec<Mark> {
             let behind = at + len;
             let quoted = depth > 0 || quote_follows(&bare[behind..]);
             // "Le 3 mars, vous m'avez écrit :" can be the writer's own sentence: what stands below it without a
-            // quotation mark is only taken for a quotation when the line names an address or a code.
-            if !quoted && !to_the_end && !bare[at..behind].iter().any(|(_, line)| names_somebody(line)) {
+            // quotation mark is only taken for a quotation when the line names an address or a code, or has the year
+            // and the time of day that programs write.
+            let told = bare[at..behind].iter().any(|(_, line)| names_somebody(line)) || is_stamped(&bare[at..behind]);
+            if !quoted && !to_the_end && !told {
                 at = behind;
                 continue;
             }
@@ -153,6 +155,15 @@ pub(super) fn mark(lines: &[&str]) -> Vec<Mark> {
 fn names_somebody(line: &str) -> bool {
     line.contains('@') || CODE.is_match(line)
 }
+
+/// Whether an attribution has year and time, as programs write them and people hardly ever do.
+fn is_stamped(lines: &[(usize, &str)]) -> bool {
+    let joined: String = lines.iter().map(|(_, line)| format!("{line} ")).collect();
+    YEAR.is_match(&joined) && TIME.is_match(&joined)
+}
+
+static YEAR: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b(?:19|20)\d\d\b"));
+static TIME: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b\d{1,2}[:.h]\d{2}\b"));
 
 /// A client's code.
 static CODE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bC-[2-9A-HJ-NP-Z]{4}\b"));

@@ -188,3 +188,49 @@ fn a_sentence_that_begins_like_an_attribution_stays_the_writers_own() {
         }
     }
 }
+
+/// How French, German and English programs quote: what a person wrote is what stands above.
+#[test]
+fn quotations_of_many_programs_are_no_new_text() {
+    for below in [
+        "Le lun. 2 mars 2026 à 18:00, Cabinet <ecrire@cabinet.example> a écrit :\n\n> cité",
+        "Le lundi 2 mars 2026 à 18:00:00 UTC+1, Cabinet <ecrire@cabinet.example> a écrit :\n\ncité sans marque",
+        "Le 02/03/2026 à 18:00, Cabinet a écrit :\n> cité",
+        "Le 2 mars 2026 à 18:00, Cabinet <ecrire@cabinet.example> a écrit :\n\n\u{feff}\n> cité",
+        "Le 2 mars 2026 18:00:00 GMT+01:00, Cabinet <ecrire@cabinet.example> a écrit :\n>cité",
+        "Le 2 mars 2026 à 18:00, Cabinet a écrit :\n\ncité sans marque",
+        "________________________________\nDe : Cabinet <ecrire@cabinet.example>\nEnvoyé : lundi 2 mars 2026 18:00\nÀ : Marie\nObjet : Re: lettre\n\ncité",
+        "-----Message d'origine-----\nDe : Cabinet\nEnvoyé : lundi 2 mars 2026 18:00\n\ncité",
+        "-------- Message d'origine --------\nDe : Cabinet <ecrire@cabinet.example>\nDate : 02/03/2026 18:00 (GMT+01:00)\nÀ : Marie\nObjet : Re: lettre\n\ncité",
+        "----- Mail original -----\nDe: \"Cabinet\" <ecrire@cabinet.example>\nÀ: \"Marie\"\nEnvoyé: Lundi 2 Mars 2026 18:00:00\nObjet: Re: lettre\n\ncité",
+        "> Message du 02/03/26 18:00\n> De : \"Cabinet\" <ecrire@cabinet.example>\n> A : marie@client.example\n> Objet : Re: lettre\n>\n> cité",
+        "Envoyé : lundi 2 mars 2026 à 18:00\nDe : Cabinet <ecrire@cabinet.example>\nÀ : Marie\nObjet : Re: lettre\n\ncité",
+        "Am 02.03.26 um 18:00 schrieb Cabinet:\n> cité",
+        "Am 02.03.2026 um 18:00 schrieb Cabinet <ecrire@cabinet.example>:\n\n> cité",
+        "Am Mo., 2. März 2026 um 18:00 Uhr schrieb Cabinet <ecrire@cabinet.example>:\n\n> cité",
+        "Gesendet: Montag, 2. März 2026 um 18:00 Uhr\nVon: Cabinet <ecrire@cabinet.example>\nAn: marie@client.example\nBetreff: Re: Brief\n\ncité",
+        "Von: Cabinet <ecrire@cabinet.example>\nGesendet: Montag, 2. März 2026 18:00\nAn: Marie\nBetreff: AW: Brief\n\ncité",
+        "-------- Ursprüngliche Nachricht --------\nVon: Cabinet\nDatum: 02.03.26 18:00 (GMT+01:00)\n\ncité",
+        "On Mon, Mar 2, 2026 at 6:00 PM Cabinet <ecrire@cabinet.example> wrote:\n\n> cité",
+        "On Monday, March 2nd, 2026 at 18:00, Cabinet <ecrire@cabinet.example> wrote:\n\n> cité",
+        "On Mon, Mar 02, 2026 at 06:00:00PM +0100, Cabinet wrote:\n> cité",
+        "On Mon, Mar 02, 2026 at 06:00 PM, Cabinet wrote:\n\ncité sans marque",
+        "From: Cabinet <ecrire@cabinet.example>\nSent: Monday, March 2, 2026 6:00 PM\nTo: Marie\nSubject: RE: letter\n\ncité",
+        "> cité",
+    ] {
+        let text = format!("Bonjour,\n\nce que j'écris moi-même.\n\nMarie\n\n{below}\n");
+        assert_eq!(new_text(&text), "Bonjour,\n\nce que j'écris moi-même.\n\nMarie", "{below}");
+    }
+}
+
+#[test]
+fn sentences_that_begin_like_an_attribution_stay() {
+    for text in [
+        "Le 3 mars, vous m'avez écrit :\n\nc'est ce que je retiens.",
+        "Le soir à 18 h, il a écrit :\nune lettre.",
+        "Envoyé : rien.\nMais j'y pense.",
+        "Sent: nothing.\nI only think of it.",
+    ] {
+        assert_eq!(new_text(text), text);
+    }
+}
