@@ -42,7 +42,10 @@ impl Tx {
     /// # Errors
     /// As [`Tx::outbox`].
     pub async fn failed_since(&mut self, since: DateTime<Utc>) -> Result<Vec<Outbox>, StoreError> {
-        let sql = columns!("WHERE state = 'failed' AND (finished_at >= $1 OR returned_at >= $1) ORDER BY finished_at");
+        let sql = columns!(
+            "WHERE id IN (SELECT id FROM outbox WHERE state = 'failed' AND finished_at >= $1 \
+             UNION SELECT id FROM outbox WHERE returned_at >= $1) ORDER BY finished_at"
+        );
         self.outbox_rows(sql, &[micros(since)]).await
     }
 
