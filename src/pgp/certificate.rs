@@ -7,6 +7,8 @@ use chrono::{DateTime, Datelike, Utc};
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::prelude::*;
+use openpgp::packet::Signature;
+use openpgp::packet::signature::subpacket::SubpacketTag;
 use openpgp::parse::Parse;
 use openpgp::serialize::SerializeInto;
 use openpgp::types::{HashAlgorithm, RevocationStatus};
@@ -161,22 +163,30 @@ impl Certificate {
         usable_keys(&self.0, &rules, purpose, at).map(|_| ())
     }
 
-    /// When the certificate stops being usable for encryption: the earlier of the primary's expiry
-    /// and the expiry of the encryption subkey that lasts longest. `None`: never, or not usable now.
+    /// When the certificate stops being usable: the earliest of the primary's expiry and those of the encryption key
+    /// and of the signing key that last longest. `None`: never, or not usable now.
     pub fn expires_at(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.expires_for(&[Purpose::Encrypt, Purpose::Sign], at)
+    }
+
+    /// The same for these purposes only. A certificate that has no key for one of them is judged by the others.
+    pub fn expires_for(&self, purposes: &[Purpose], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let rules = Rules::at(at);
         let valid = self.0.with_policy(&rules, system(at)).ok()?;
-        let primary = valid.primary_key().key_expiration_time();
-        let mut lasting: Option<Option<std::time::SystemTime>> = None;
-        let keys = valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption();
-        for expiry in keys.map(|ka| ka.key_expiration_time()) {
-            lasting = Some(match (lasting, expiry) {
-                (None, expiry) => expiry,
-                (Some(None), _) | (_, None) => None,
-                (Some(Some(one)), Some(other)) => Some(one.max(other)),
-            });
+        let mut ends: Vec<std::time::SystemTime> = valid.primary_key().key_expiration_time().into_iter().collect();
+        for purpose in purposes {
+            let keys = valid.keys().supported().revoked(false);
+            let keys = match purpose {
+                Purpose::Encrypt => keys.for_transport_encryption().for_storage_encryption(),
+                Purpose::Sign => keys.for_signing(),
+            };
+            let expiries: Vec<_> = keys.map(|ka| ka.key_expiration_time()).collect();
+            // One without an end serves for ever.
+            if expiries.iter().all(Option::is_some) {
+                ends.extend(expiries.into_iter().flatten().max());
+            }
         }
-        [primary, lasting.flatten()].into_iter().flatten().min().map(to_chrono)
+        ends.into_iter().min().map(to_chrono)
     }
 
     /// The addresses in the identities that the certificate itself vouches for and has not revoked.
@@ -190,14 +200,73 @@ impl Certificate {
         found
     }
 
-    /// This certificate with everything new that `newer`, of the same fingerprint, says.
+    /// This certificate with everything new that `newer`, of the same fingerprint, says and its primary key has
+    /// certified: identities, subkeys, lifetimes, revocations of them. Other people's signatures, and what nobody has
+    /// signed, are left out.
     ///
     /// # Errors
-    /// [`CertError::OtherFingerprint`]
+    /// [`CertError::OtherFingerprint`]; [`CertError::TooLarge`] where it would grow beyond all measure.
     pub fn merge(&self, newer: &Self) -> Result<Self, CertError> {
-        let merged = Cert::clone(&self.0).merge_public(Cert::clone(&newer.0));
-        merged.map(Self::new).map_err(|_| CertError::OtherFingerprint)
+        if self.0.fingerprint() != newer.0.fingerprint() {
+            return Err(CertError::OtherFingerprint);
+        }
+        let new = guarded(|| Ok(certified(&self.0, &newer.0))).map_err(|_| CertError::Malformed)?;
+        if new.is_empty() {
+            return Ok(self.clone());
+        }
+        let merged = guarded(|| Ok(Cert::clone(&self.0).insert_packets(new)?.0)).map_err(|_| CertError::Malformed)?;
+        let merged = Self::new(merged);
+        if merged.to_bytes().len() > MAX_CERTIFICATE { Err(CertError::TooLarge) } else { Ok(merged) }
     }
+
+    /// The certificate without identities of other addresses, for whoever asks for this one.
+    #[must_use]
+    pub fn with_address_only(&self, address: &str) -> Self {
+        let of_address = |uid: &UserIDAmalgamation<'_>| {
+            email(uid.userid()).is_some_and(|known| known.eq_ignore_ascii_case(address))
+        };
+        let cert = Cert::clone(&self.0);
+        Self::new(cert.retain_userids(|uid| of_address(&uid)).retain_user_attributes(|_| false))
+    }
+}
+
+/// What `newer` has that `known` hasn't, each with a valid signature of the primary key. Unhashed subpackets, which
+/// anybody can add, are dropped, but for those that say who signed and the signing key's own signature.
+fn certified(known: &Cert, newer: &Cert) -> Vec<Packet> {
+    let old: Vec<&Signature> = known
+        .keys()
+        .flat_map(|ka| ka.self_signatures().chain(ka.self_revocations()).collect::<Vec<_>>())
+        .chain(known.userids().flat_map(|uid| uid.self_signatures().chain(uid.self_revocations()).collect::<Vec<_>>()))
+        .collect();
+    let fresh = |sig: &Signature| -> Option<Packet> {
+        if old.iter().any(|known| known.normalized_eq(sig)) {
+            return None;
+        }
+        let mut sig = sig.clone();
+        let kept = [SubpacketTag::Issuer, SubpacketTag::IssuerFingerprint, SubpacketTag::EmbeddedSignature];
+        let strange: Vec<SubpacketTag> =
+            sig.unhashed_area().iter().map(openpgp::packet::signature::subpacket::Subpacket::tag).collect();
+        for tag in strange.into_iter().filter(|tag| !kept.contains(tag)) {
+            sig.unhashed_area_mut().remove_all(tag);
+        }
+        Some(Packet::from(sig))
+    };
+    let mut packets = Vec::new();
+    for ka in newer.keys() {
+        let signatures: Vec<Packet> = ka.self_signatures().chain(ka.self_revocations()).filter_map(fresh).collect();
+        if !ka.primary() && !signatures.is_empty() {
+            packets.push(Packet::from(ka.key().clone().role_into_subordinate()));
+        }
+        packets.extend(signatures);
+    }
+    for uid in newer.userids() {
+        let signatures: Vec<Packet> = uid.self_signatures().chain(uid.self_revocations()).filter_map(fresh).collect();
+        if !signatures.is_empty() {
+            packets.push(Packet::from(uid.userid().clone()));
+            packets.extend(signatures);
+        }
+    }
+    packets
 }
 
 impl fmt::Debug for Certificate {

@@ -10,9 +10,12 @@ mod offer;
 mod open;
 mod padding;
 mod practice;
+mod revocation;
+pub mod ring;
 mod rules;
 mod seal;
 mod verdict;
+pub mod wkd;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ pub use certificate::{CertError, CertProblem, Certificate, Purpose};
 pub use offer::{OfferProblem, certificates, offered};
 pub use open::{OpenError, open, verify_cleartext, verify_detached};
 pub use practice::{KeyError, NewKey, PracticeKey};
+pub use revocation::{Revocation, SentKeys};
 pub use seal::{MICALG, SealError, seal, sign_detached};
 pub use verdict::{BadSignature, GoodSignature, SignatureCheck};
 

@@ -5,13 +5,13 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use sequoia_openpgp as openpgp;
 
-use openpgp::Fingerprint;
 use openpgp::cert::prelude::*;
 use openpgp::crypto::KeyPair;
-use openpgp::packet::{Packet, key};
+use openpgp::packet::{Packet, Signature, key};
 use openpgp::parse::Parse;
-use openpgp::serialize::{Serialize, SerializeInto};
-use openpgp::types::{Features, KeyFlags};
+use openpgp::serialize::Serialize;
+use openpgp::types::{Features, KeyFlags, SignatureType};
+use openpgp::{Cert, Fingerprint};
 
 use super::certificate::{Certificate, crlf};
 use super::rules::{guarded, system};
@@ -32,6 +32,8 @@ pub enum KeyError {
     WrongPassphrase,
     #[error("the key could not be made")]
     NotMade,
+    #[error("the file holds no revocation of this key; give the one that was made with it, or none")]
+    NoRevocation,
 }
 
 /// A key fresh from [`PracticeKey::generate`]. All three are armored, lines ending in CRLF.
@@ -65,6 +67,11 @@ impl PracticeKey {
         if parser.next().is_some() {
             return Err(KeyError::NotOne);
         }
+        Self::unlocked(cert, passphrase)
+    }
+
+    /// Unlocks every secret of a key once.
+    pub(super) fn unlocked(cert: Cert, passphrase: Option<&Password>) -> Result<Self, KeyError> {
         let (mut signers, mut decryptors) = (Vec::new(), Vec::new());
         for ka in cert.keys().secret() {
             if !ka.key().pk_algo().is_supported() {
@@ -90,6 +97,17 @@ impl PracticeKey {
         &self.certificate
     }
 
+    /// The public part as it was before it was revoked, for what it signed and sealed itself while it was sound.
+    pub fn certificate_before_revocation(&self) -> Certificate {
+        if self.certificate.revocation().is_none() {
+            return self.certificate.clone();
+        }
+        let packets = Cert::clone(self.certificate.cert()).into_packets();
+        let kept = packets
+            .filter(|packet| !matches!(packet, Packet::Signature(sig) if sig.typ() == SignatureType::KeyRevocation));
+        Cert::from_packets(kept).map_or_else(|_| self.certificate.clone(), Certificate::new)
+    }
+
     /// The keypair with this fingerprint, for signing.
     pub(super) fn signer(&self, fingerprint: &Fingerprint) -> Option<KeyPair> {
         self.signers.iter().find(|(known, _)| known == fingerprint).map(|(_, pair)| pair.clone())
@@ -108,41 +126,56 @@ impl PracticeKey {
     /// # Errors
     /// [`KeyError::NotMade`]
     pub fn generate(user_id: &str, passphrase: Option<&Password>, at: DateTime<Utc>) -> Result<NewKey, KeyError> {
-        let builder = CertBuilder::new()
-            .set_cipher_suite(CipherSuite::Cv25519)
-            .set_creation_time(system(at))
-            .set_password(passphrase.map(|p| p.reveal().into()))
-            .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
-            .add_userid(user_id)
-            .add_subkey(
-                KeyFlags::empty().set_transport_encryption().set_storage_encryption(),
-                None,
-                CipherSuite::Cv25519,
-            );
-        make(builder).map_err(|_| KeyError::NotMade)
+        guarded(|| {
+            let (cert, revocation) = generate(user_id, passphrase, at)?;
+            let room = Vec::with_capacity(16 << 10);
+            let mut writer = openpgp::armor::Writer::new(room, openpgp::armor::Kind::SecretKey)?;
+            cert.as_tsk().serialize(&mut writer)?;
+            let secret = zeroize::Zeroizing::new(writer.finalize()?);
+            Ok(NewKey {
+                secret: zeroize::Zeroizing::new(crlf(&secret).into_bytes()),
+                certificate: Certificate::new(cert).to_armored().into_bytes(),
+                revocation: armored_revocation(revocation)?,
+            })
+        })
+        .map_err(|_| KeyError::NotMade)
     }
 }
 
-fn make(builder: CertBuilder) -> openpgp::Result<NewKey> {
-    let (cert, revocation) =
-        builder.set_profile(openpgp::Profile::RFC4880)?.set_features(Features::empty().set_seipdv1())?.generate()?;
-    let secret = zeroize::Zeroizing::new(cert.as_tsk().armored().to_vec()?);
-    let armored = zeroize::Zeroizing::new(crlf(&secret).into_bytes());
+/// A new key with its revocation; see [`PracticeKey::generate`].
+pub(super) fn generate(
+    user_id: &str,
+    passphrase: Option<&Password>,
+    at: DateTime<Utc>,
+) -> openpgp::Result<(Cert, Signature)> {
+    CertBuilder::new()
+        .set_cipher_suite(CipherSuite::Cv25519)
+        .set_creation_time(system(at))
+        .set_password(passphrase.map(|p| p.reveal().into()))
+        .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
+        .add_userid(user_id)
+        .add_subkey(
+            KeyFlags::empty().set_transport_encryption().set_storage_encryption(),
+            None,
+            CipherSuite::Cv25519,
+        )
+        .set_profile(openpgp::Profile::RFC4880)?
+        .set_features(Features::empty().set_seipdv1())?
+        .generate()
+}
+
+/// A revocation in armor, as GnuPG and others import it.
+pub(super) fn armored_revocation(revocation: Signature) -> openpgp::Result<Vec<u8>> {
     let mut writer = openpgp::armor::Writer::with_headers(
         Vec::new(),
         openpgp::armor::Kind::PublicKey,
         [("Comment", "This revokes the key: import it, then publish the key")],
     )?;
     Packet::from(revocation).serialize(&mut writer)?;
-    let revocation = writer.finalize()?;
-    Ok(NewKey {
-        secret: armored,
-        certificate: Certificate::new(cert).to_armored().into_bytes(),
-        revocation: crlf(&revocation).into_bytes(),
-    })
+    Ok(crlf(&writer.finalize()?).into_bytes())
 }
 
-fn unlock(
+pub(super) fn unlock(
     key: openpgp::packet::Key<key::SecretParts, key::UnspecifiedRole>,
     passphrase: Option<&Password>,
 ) -> Result<KeyPair, KeyError> {

@@ -84,7 +84,7 @@ pub(super) fn chrono(moment: SystemTime) -> DateTime<Utc> {
 /// the future, or that a later self-signature could be read as lifting, is taken at its word too.
 pub(super) fn is_revoked(cert: &Cert, rules: &Rules, now: DateTime<Utc>) -> bool {
     matches!(cert.revocation_status(rules, system(now)), openpgp::types::RevocationStatus::Revoked(_))
-        || cert.primary_key().self_revocations().next().is_some()
+        || super::revocation::revocations(cert).next().is_some()
 }
 
 /// A key handle as upper-case hexadecimal digits.
