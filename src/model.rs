@@ -206,6 +206,8 @@ words!(
         Undecryptable = "undecryptable",
         TooLarge = "too-large",
         KeyExpiry = "key-expiry",
+        KeyRevoked = "key-revoked",
+        PracticeKey = "practice-key",
         // Enrolment, frame and consent.
         Invitation = "invitation",
         InvitationReminder = "invitation-reminder",
@@ -254,6 +256,8 @@ words!(
         Question = "question",
         HeldNotice = "held-notice",
         StaffKeyExpiry = "staff-key-expiry",
+        StaffKeyRevoked = "staff-key-revoked",
+        StaffPracticeKey = "staff-practice-key",
         DeliveryFailure = "delivery-failure",
         Help = "help",
         Alert = "alert",

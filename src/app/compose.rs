@@ -9,7 +9,7 @@ use super::context::{Context, Therapist};
 use crate::letters::{Letter, LettersError, Reader, Rendered};
 use crate::mime::{self, Attachment, OutPart, Outgoing};
 use crate::model::{Address, Kind};
-use crate::pgp::{self, Certificate, SealError};
+use crate::pgp::{self, Certificate, PracticeKey, SealError};
 use crate::store::Client;
 
 /// Why a mail couldn't be put together. Nothing is sent then.
@@ -80,22 +80,15 @@ impl WaitingLetter {
     /// # Errors
     /// [`MailError::Unopenable`] when the key is another one or the bytes were changed.
     pub fn open(ctx: &Context, sealed: &[u8], at: DateTime<Utc>) -> Result<Self, MailError> {
-        let own = OwnCertificate(ctx.key.certificate());
+        // Also under a key that was revoked since: the row's own MAC says that nobody else put it there.
+        let own: Vec<Certificate> = ctx.keys().into_iter().map(PracticeKey::certificate_before_revocation).collect();
         let opened =
-            pgp::open(sealed, &[&ctx.key], &own, at, &pgp::Limits::default()).map_err(|_| MailError::Unopenable)?;
+            pgp::open(sealed, &ctx.keys(), &own, at, &pgp::Limits::default()).map_err(|_| MailError::Unopenable)?;
         // Only the practice seals what waits: anything else was put there by somebody else.
         if !matches!(opened.signature, pgp::SignatureCheck::Good(_)) {
             return Err(MailError::Unopenable);
         }
         serde_json::from_slice(opened.plaintext.as_bytes()).map_err(|_| MailError::Unopenable)
-    }
-}
-
-struct OwnCertificate<'a>(&'a Certificate);
-
-impl pgp::Certificates for OwnCertificate<'_> {
-    fn find(&self, handle: &str) -> Vec<Certificate> {
-        if self.0.handles().iter().any(|own| own == handle) { vec![self.0.clone()] } else { Vec::new() }
     }
 }
 
@@ -232,16 +225,24 @@ pub fn seal_to_therapist(ctx: &Context, therapist: &Therapist, mail: &Outgoing) 
 /// # Errors
 /// [`MailError::Seal`].
 pub fn seal(ctx: &Context, mail: &Outgoing, to: &[&Certificate]) -> Result<Vec<u8>, MailError> {
+    seal_by(&ctx.key, mail, to)
+}
+
+/// The same with this key's signature.
+///
+/// # Errors
+/// [`MailError::Seal`].
+pub fn seal_by(key: &PracticeKey, mail: &Outgoing, to: &[&Certificate]) -> Result<Vec<u8>, MailError> {
     let payload = zeroize::Zeroizing::new(mime::payload(mail));
-    Ok(pgp::seal(&payload, to, &ctx.key, mail.date)?)
+    Ok(pgp::seal(&payload, to, key, mail.date)?)
 }
 
 /// A clear mail, signed by the practice.
 ///
 /// # Errors
 /// [`MailError::Seal`].
-pub fn signed_in_clear(ctx: &Context, mail: &Outgoing) -> Result<Vec<u8>, MailError> {
-    Ok(mime::signed(mail, |signed| pgp::sign_detached(signed, &ctx.key, mail.date))?)
+pub fn signed_in_clear(key: &PracticeKey, mail: &Outgoing) -> Result<Vec<u8>, MailError> {
+    Ok(mime::signed(mail, |signed| pgp::sign_detached(signed, key, mail.date))?)
 }
 
 /// Renders a letter of Cadre's.

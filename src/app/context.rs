@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use chrono::NaiveDate;
 
 use tokio::sync::Notify;
+use zeroize::Zeroizing;
 
+use super::keys::arrived::with_stored;
 use crate::clock::Clock;
 use crate::config::{self, Config, SecretError};
 use crate::domain::crisis::{Lexicon, LexiconError};
@@ -18,7 +20,8 @@ use crate::letters::{Letters, LettersError, Line, Lines, LinesError, Reader};
 use crate::mime::Limits;
 use crate::model::{Address, ClientId, Language, MessageRow, TherapistId};
 use crate::pgp::{CertError, Certificate, KeyError, PracticeKey};
-use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, Vault};
+use crate::secret::Password;
+use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED, Vault};
 
 /// Why Cadre can't start. Each names the thing, the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,8 @@ pub enum StartError {
 pub struct Therapist {
     pub settings: config::Therapist,
     certificate: OnceLock<Certificate>,
+    /// What has been learnt of it by mail since, in binary form.
+    learnt: Option<Vec<u8>>,
     pub schedule: Schedule,
     pub digest: Schedule,
 }
@@ -78,6 +83,7 @@ impl Therapist {
     pub fn certificate(&self) -> Option<&Certificate> {
         if self.certificate.get().is_none() {
             let read = read_certificate(CERTIFICATE, &self.settings.certificate).ok()?;
+            let read = with_stored(&read, self.learnt.as_deref());
             // Another thread may have been first, with the same file.
             let _ = self.certificate.set(read);
         }
@@ -90,8 +96,24 @@ impl Therapist {
         Self {
             settings: self.settings.clone(),
             certificate: self.certificate.clone(),
+            learnt: self.learnt.clone(),
             schedule: self.schedule.with_absences(absences.clone()),
             digest: self.digest.with_absences(absences),
+        }
+    }
+
+    /// The same therapist with what has been learnt of the certificate.
+    fn with_learnt(&self, learnt: Option<&Vec<u8>>) -> Self {
+        let certificate = OnceLock::new();
+        if let Some(known) = self.certificate.get() {
+            let _ = certificate.set(with_stored(known, learnt.map(Vec::as_slice)));
+        }
+        Self {
+            settings: self.settings.clone(),
+            certificate,
+            learnt: learnt.cloned(),
+            schedule: self.schedule.clone(),
+            digest: self.digest.clone(),
         }
     }
 
@@ -106,12 +128,17 @@ pub struct Context {
     pub config: Config,
     pub clock: Clock,
     pub store: Store,
+    /// The practice's current key: it signs, and others encrypt to it.
     pub key: PracticeKey,
+    /// Those it had before, newest first: they only read.
+    pub retired: Vec<PracticeKey>,
     pub archive: Option<Certificate>,
     therapists: RwLock<Arc<[Arc<Therapist>]>>,
     absences: RwLock<Arc<[Absence]>>,
     /// The database's counter of their changes, as of then.
     absences_version: AtomicU64,
+    /// The same for therapists' certificates.
+    therapist_keys_version: AtomicU64,
     pub letters: Letters,
     pub lines: Lines,
     pub lexicon: Lexicon,
@@ -142,7 +169,7 @@ impl Context {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
         let record =
             config.keys.record.record_key().map_err(|source| StartError::Secret { what: "`[keys] record`", source })?;
-        let key = load_practice_key(&config)?;
+        let (key, retired) = load_practice_keys(&config)?;
         let archive = match &config.keys.archive {
             Some(path) => Some(read_certificate("`[keys] archive`", path)?),
             None => None,
@@ -164,10 +191,12 @@ impl Context {
             clock,
             store,
             key,
+            retired,
             archive,
             therapists: RwLock::new(therapists),
             absences: RwLock::new(Arc::new([])),
             absences_version: AtomicU64::new(u64::MAX),
+            therapist_keys_version: AtomicU64::new(0),
             letters,
             lines,
             lexicon,
@@ -181,6 +210,7 @@ impl Context {
         let mut tx = ctx.store.read().await?;
         let version = tx.counter(ABSENCES_CHANGED).await?;
         let absences = tx.absences().await?;
+        ctx.set_therapist_keys(&tx.therapist_keys().await?, tx.counter(THERAPIST_KEYS_CHANGED).await?);
         drop(tx);
         // Before the first run the file's absences aren't in the database yet.
         if version > 0 {
@@ -223,6 +253,29 @@ impl Context {
         *self.therapists.write().unwrap_or_else(PoisonError::into_inner) = changed;
         *self.absences.write().unwrap_or_else(PoisonError::into_inner) = absences.into();
         self.absences_version.store(version, Ordering::SeqCst);
+    }
+
+    /// Every key of the practice's that reads, the current one first.
+    pub fn keys(&self) -> Vec<&PracticeKey> {
+        std::iter::once(&self.key).chain(&self.retired).collect()
+    }
+
+    /// The fingerprints of the practice's keys, the current one first.
+    pub fn own_fingerprints(&self) -> Vec<String> {
+        self.keys().into_iter().map(|key| key.certificate().fingerprint()).collect()
+    }
+
+    /// Whether what is known of therapists' certificates is as it is in the database at this count of changes.
+    pub fn knows_therapist_keys(&self, version: u64) -> bool {
+        self.therapist_keys_version.load(Ordering::SeqCst) == version
+    }
+
+    /// Takes over what is committed of therapists' certificates.
+    pub fn set_therapist_keys(&self, keys: &[(TherapistId, Vec<u8>)], version: u64) {
+        let learnt = |id: &TherapistId| keys.iter().find(|(known, _)| known == id).map(|(_, bytes)| bytes);
+        let mut therapists = self.therapists.write().unwrap_or_else(PoisonError::into_inner);
+        *therapists = therapists.iter().map(|old| Arc::new(old.with_learnt(learnt(old.id())))).collect();
+        self.therapist_keys_version.store(version, Ordering::SeqCst);
     }
 
     /// A client's own rhythm: the therapist's slots, narrowed by `/rhythm`.
@@ -281,11 +334,20 @@ impl Context {
     }
 }
 
-/// The practice's key, unlocked.
+/// The practice's key, unlocked, and those it had before.
 ///
 /// # Errors
 /// [`StartError::Secret`] or [`StartError::Key`].
-pub fn load_practice_key(config: &Config) -> Result<PracticeKey, StartError> {
+pub fn load_practice_keys(config: &Config) -> Result<(PracticeKey, Vec<PracticeKey>), StartError> {
+    let (bytes, passphrase) = practice_secrets(config)?;
+    Ok(PracticeKey::load_ring(&bytes, passphrase.as_ref())?)
+}
+
+/// The file of the practice's keys, and what opens it.
+///
+/// # Errors
+/// [`StartError::Secret`].
+pub fn practice_secrets(config: &Config) -> Result<(Zeroizing<Vec<u8>>, Option<Password>), StartError> {
     let bytes = config.keys.secret.bytes().map_err(|source| StartError::Secret { what: "`[keys] secret`", source })?;
     let passphrase = match &config.keys.passphrase {
         Some(source) => {
@@ -293,7 +355,7 @@ pub fn load_practice_key(config: &Config) -> Result<PracticeKey, StartError> {
         }
         None => None,
     };
-    Ok(PracticeKey::load(&bytes, passphrase.as_ref())?)
+    Ok((bytes, passphrase))
 }
 
 /// How a therapist's certificate is named in errors.
@@ -365,6 +427,7 @@ fn therapist(config: &Config, settings: &config::Therapist, calendar: &Arc<Calen
     }
     Ok(Therapist {
         certificate,
+        learnt: None,
         schedule: schedule(settings.release.source()).map_err(rhythm)?,
         digest: schedule(config.digest.send.source()).map_err(rhythm)?,
         settings: settings.clone(),

@@ -258,7 +258,9 @@ async fn request_lines(tx: &mut Tx, therapist: &Therapist, now: DateTime<Utc>) -
 }
 
 fn key_lines(ctx: &Context, therapist: &Therapist, clients: &[Client], now: DateTime<Utc>) -> Vec<KeyLine> {
-    let soon = |certificate: &Certificate| certificate.expires_at(now).filter(|at| *at - now <= KEY_WARNING);
+    let soon = |certificate: &Certificate| {
+        certificate.expires_at(now).filter(|at| *at - now <= KEY_WARNING && certificate.revocation().is_none())
+    };
     let mut lines = Vec::new();
     let mut staff = |owner, certificate: &Certificate| {
         if let Some(expires) = soon(certificate) {

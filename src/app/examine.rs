@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::context::Context;
+use super::keys::{self, arrived::Revoked};
 use crate::domain::intake::{self, Action, Decision, Decryption, Facts, From, Intended, Signature, Structure};
 use crate::domain::notice::{Reported, judge};
-use crate::mime::{self, AttachmentClass, Envelope, FromField, Limits, Mail, MimeError, Notice};
+use crate::mime::{self, Envelope, FromField, Limits, Mail, MimeError, Notice};
 use crate::model::{Address, ClientId, OutboxRow, Person, UnsignedPolicy};
 use crate::pgp::{
-    self, BadSignature, Certificate, Certificates, GoodSignature, OpenError, PracticeKey, SignatureCheck,
+    self, BadSignature, Certificate, Certificates, GoodSignature, OpenError, PracticeKey, SentKeys, SignatureCheck,
 };
 use crate::secret::Plaintext;
 
@@ -39,6 +40,10 @@ pub trait Registry {
     }
     /// The practice's own address.
     fn practice_address(&self) -> &Address;
+    /// Keys that the practice had before: they read what is still encrypted to them.
+    fn retired_keys(&self) -> &[PracticeKey] {
+        &[]
+    }
 }
 
 /// A mail of Cadre's own that a mail system speaks of.
@@ -73,6 +78,12 @@ pub struct Examined {
     /// The good signature, also for [`intake::Action::Drop`] and held messages.
     pub signature: Option<GoodSignature>,
     pub encrypted: bool,
+    /// Keys and revocations that came with it.
+    pub sent: Vec<SentKeys>,
+    /// Whose pinned certificate is revoked by them.
+    pub revoked: Vec<Revoked>,
+    /// The key that the practice had before, where it was encrypted to that.
+    pub to_retired: Option<String>,
     /// Known by these bytes when it comes again without a good signature.
     pub bytes_hash: [u8; 32],
 }
@@ -101,9 +112,8 @@ impl Certificates for Pinned<'_> {
                 found.push(pinned);
             }
         }
-        if own.handles().iter().any(|h| h == handle) {
-            found.push(own.clone());
-        }
+        let retired = self.tools.registry.retired_keys().iter().map(PracticeKey::certificate);
+        found.extend(std::iter::once(own).chain(retired).filter(|own| own.handles().iter().any(|h| h == handle)).cloned());
         found
     }
 }
@@ -117,6 +127,8 @@ struct Layer {
     ciphertext: Option<Vec<u8>>,
     /// What calls itself encrypted need not be: anybody can put clear packets into such a container.
     encrypted: bool,
+    /// Fingerprint of the practice's key that opened it.
+    opened_with: Option<String>,
 }
 
 /// Examines one message as it was fetched.
@@ -127,7 +139,14 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
     let raw = &*mime::undoubled(raw);
     let outer = Mail::parse(raw, tools.limits)?;
     let mut layer = open_layers(raw, first_seen, tools, &[])?;
-    let renewed = renewed_certificates(&layer, tools);
+    let (sent, revoked) = sent_keys(&layer, raw, &outer, first_seen, tools);
+    let mut renewed = renewed_certificates(&layer, &sent, tools);
+    // What a stolen key signed is nobody's word, this mail's own signature included. A key that was only given up may
+    // say so itself.
+    for stolen in revoked.iter().filter(|one| one.revocation.hard) {
+        renewed.retain(|other| other.fingerprint() != stolen.certificate.fingerprint());
+        renewed.push(stolen.certificate.clone());
+    }
     if !renewed.is_empty() {
         layer = open_layers(raw, first_seen, tools, &renewed)?;
     }
@@ -169,12 +188,14 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         SignatureCheck::Good(good) => Some(good),
         _ => None,
     };
-    let Layer { entity, encrypted, .. } = layer;
-    Ok(Examined { outer, protected, entity, decision, notice, signature, encrypted, bytes_hash })
+    let current = tools.key.certificate().fingerprint();
+    let Layer { entity, encrypted, opened_with, .. } = layer;
+    let to_retired = opened_with.filter(|opened| *opened != current);
+    Ok(Examined { outer, protected, entity, decision, notice, signature, encrypted, sent, revoked, to_retired, bytes_hash })
 }
 
 /// Nobody is registered: for a look at one certificate alone.
-struct Nobody<'a>(&'a Address);
+struct Nobody<'a>(&'a Context);
 
 impl Registry for Nobody<'_> {
     fn person_by_address(&self, _: &Address) -> Option<Person> {
@@ -193,14 +214,17 @@ impl Registry for Nobody<'_> {
         false
     }
     fn practice_address(&self) -> &Address {
-        self.0
+        &self.0.config.practice.address
+    }
+    fn retired_keys(&self) -> &[PracticeKey] {
+        &self.0.retired
     }
 }
 
 /// Whether one signature over the whole message is good by this certificate, which isn't pinned: whoever sent it has
 /// its key. It says nothing about who that is.
 pub fn is_signed_by(raw: &[u8], first_seen: DateTime<Utc>, ctx: &Context, certificate: &Certificate) -> bool {
-    let registry = Nobody(&ctx.config.practice.address);
+    let registry = Nobody(ctx);
     let policy = ctx.config.intake.unsigned;
     let tools = Tools { key: &ctx.key, registry: &registry, limits: &ctx.limits, policy, authserv: None };
     let raw = &*mime::undoubled(raw);
@@ -209,30 +233,38 @@ pub fn is_signed_by(raw: &[u8], first_seen: DateTime<Utc>, ctx: &Context, certif
         && matches!(layer.check, SignatureCheck::Good(good) if good.fingerprint == certificate.fingerprint())
 }
 
+/// The keys and revocations that came with a mail, and whom they revoke.
+fn sent_keys(
+    layer: &Layer,
+    raw: &[u8],
+    outer: &Mail,
+    first_seen: DateTime<Utc>,
+    tools: &Tools<'_>,
+) -> (Vec<SentKeys>, Vec<Revoked>) {
+    let entity = layer.entity.as_ref().map(Plaintext::as_bytes);
+    let inside = entity.and_then(|entity| mime::protected(entity, tools.limits).ok().flatten());
+    let from = inside.as_ref().map(|mail| &mail.from).filter(|from| !matches!(from, FromField::Missing));
+    let sent = keys::arrived::sent(entity, raw, from.unwrap_or(&outer.from), tools.limits);
+    let revoked = keys::arrived::revoked(&sent, tools.registry, first_seen);
+    (sent, revoked)
+}
+
 /// Pinned certificates with what is attached of the same fingerprint, where the signature fails for want
 /// of it: somebody who prolonged an expired key, or got a new signing subkey, could never say so otherwise.
 /// Nothing is believed but what the pinned primary key itself certified.
-fn renewed_certificates(layer: &Layer, tools: &Tools<'_>) -> Vec<Certificate> {
+fn renewed_certificates(layer: &Layer, sent: &[SentKeys], tools: &Tools<'_>) -> Vec<Certificate> {
     let wanting = match &layer.check {
         SignatureCheck::Bad { reason } => is_about_the_key(*reason),
         SignatureCheck::Unknown { .. } => true,
         SignatureCheck::None | SignatureCheck::Good(_) => false,
     };
-    let Some(entity) = layer.entity.as_ref().filter(|_| wanting && layer.structure == Structure::Whole) else {
+    if !wanting || layer.structure != Structure::Whole {
         return Vec::new();
-    };
-    let Ok(content) = mime::content(entity.as_bytes(), tools.limits) else { return Vec::new() };
-    let keys = content.attachments.iter().filter(|attachment| attachment.class == AttachmentClass::Key);
+    }
     let mut renewed = Vec::new();
-    for offered in keys.take(OFFERED_KEYS).filter_map(|key| Certificate::from_bytes(&key.bytes).ok()) {
-        for (person, pinned) in tools.registry.people_by_handle(&offered.fingerprint()) {
-            // A therapist's certificate is the operator's to change.
-            if matches!(person, Person::Client(_))
-                && let Ok(merged) = pinned.merge(&offered)
-                && merged != pinned
-            {
-                renewed.push(merged);
-            }
+    for offered in sent.iter().flat_map(SentKeys::certificates).take(OFFERED_KEYS) {
+        for (_, pinned) in tools.registry.people_by_handle(&offered.fingerprint()) {
+            renewed.extend(keys::arrived::renewed(&pinned, sent));
         }
     }
     renewed
@@ -252,6 +284,7 @@ fn open_layers(
         check,
         ciphertext: None,
         encrypted: false,
+        opened_with: None,
     };
     Ok(match mime::envelope(raw, tools.limits)? {
         Envelope::Clear { .. } => clear(Structure::Whole, SignatureCheck::None, raw.to_vec()),
@@ -303,15 +336,17 @@ fn open_encrypted(
         check: SignatureCheck::None,
         ciphertext: Some(ciphertext),
         encrypted: true,
+        opened_with: None,
     };
-    let opened = match pgp::open(&ciphertext, &[tools.key], pinned, first_seen, &limits_of(tools, ciphertext.len())) {
+    let keys: Vec<&PracticeKey> = std::iter::once(tools.key).chain(tools.registry.retired_keys()).collect();
+    let opened = match pgp::open(&ciphertext, &keys, pinned, first_seen, &limits_of(tools, ciphertext.len())) {
         Ok(opened) => opened,
         Err(OpenError::NotForUs) => return Ok(failed(Decryption::NotForUs, ciphertext)),
         Err(OpenError::Integrity) => return Ok(failed(Decryption::IntegrityFailed, ciphertext)),
         Err(OpenError::TooLarge) => return Err(MimeError::UnpacksTooLarge { limit: tools.limits.decompressed }),
         Err(_) => return Ok(failed(Decryption::Unreadable, ciphertext)),
     };
-    let is_encrypted = opened.encrypted;
+    let (is_encrypted, opened_with) = (opened.encrypted, opened.opened_with.clone());
     // A large letter's ciphertext is moved and not copied.
     let whole = move |entity, check, structure| Layer {
         structure,
@@ -320,6 +355,7 @@ fn open_encrypted(
         check,
         ciphertext: Some(ciphertext),
         encrypted: is_encrypted,
+        opened_with,
     };
     if let Some(charset) = inline {
         let entity = Plaintext::new(mime::inline_entity(opened.plaintext.as_bytes(), charset.as_deref()));
@@ -395,13 +431,15 @@ fn in_conflict(outer: &FromField, inner: &FromField) -> Option<Vec<Address>> {
 
 /// The signature as a fact, and whether it is the practice's own.
 fn signature_fact(check: &SignatureCheck, tools: &Tools<'_>) -> (Signature, bool) {
-    let own = tools.key.certificate().fingerprint();
+    let retired = tools.registry.retired_keys().iter().map(PracticeKey::certificate);
+    let own: Vec<String> =
+        std::iter::once(tools.key.certificate()).chain(retired).map(Certificate::fingerprint).collect();
     match check {
         SignatureCheck::None => (Signature::None, false),
         SignatureCheck::Unknown { .. } => (Signature::Unknown, false),
         SignatureCheck::Bad { reason } if is_about_the_key(*reason) => (Signature::BadKey, false),
         SignatureCheck::Bad { .. } => (Signature::Bad, false),
-        SignatureCheck::Good(good) if good.fingerprint == own => (Signature::Unknown, true),
+        SignatureCheck::Good(good) if own.contains(&good.fingerprint) => (Signature::Unknown, true),
         SignatureCheck::Good(good) => {
             let owner = tools
                 .registry
@@ -411,7 +449,7 @@ fn signature_fact(check: &SignatureCheck, tools: &Tools<'_>) -> (Signature, bool
                 .map(|(person, _)| person);
             let intended = if good.intended.is_empty() {
                 Intended::Unsaid
-            } else if good.intended.contains(&own) {
+            } else if good.intended.iter().any(|intended| own.contains(intended)) {
                 Intended::Us
             } else {
                 Intended::Others

@@ -24,6 +24,8 @@ pub const fn may_be_clear(kind: Kind) -> bool {
             | Kind::Undecryptable
             | Kind::TooLarge
             | Kind::KeyExpiry
+            | Kind::KeyRevoked
+            | Kind::PracticeKey
             | Kind::Stranger
             | Kind::HealthAlarm
             | Kind::Invitation
@@ -62,6 +64,8 @@ pub const fn clear_letter(kind: Kind) -> Option<Name> {
         Kind::Undecryptable => Some(Name::Undecryptable),
         Kind::TooLarge => Some(Name::TooLarge),
         Kind::KeyExpiry => Some(Name::KeyExpiry),
+        Kind::KeyRevoked => Some(Name::KeyRevoked),
+        Kind::PracticeKey => Some(Name::PracticeKeyClear),
         Kind::Stranger => Some(Name::Stranger),
         Kind::HealthAlarm => Some(Name::HealthAlarm),
         Kind::Invitation => Some(Name::Invitation),

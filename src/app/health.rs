@@ -12,6 +12,7 @@ use super::post::{Owner, Post, Problem, Recipe};
 use crate::failpoint::failpoint;
 use crate::model::{ClientCode, Kind, OutboxRow};
 use crate::net::{NetError, Service};
+use crate::pgp::{CertProblem, Purpose};
 use crate::store::{Client, StoreError, Tx};
 
 /// How one part of the program is doing, as `status` shows it.
@@ -317,6 +318,15 @@ async fn run_command(ctx: &Context, problem: &Problem) {
 /// How long the alarm command may take.
 const COMMAND_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// Why a mail to a therapist can't be sealed: the practice's own key is to blame, or the therapist's.
+pub fn why_not_sealed(ctx: &Context, now: DateTime<Utc>) -> Problem {
+    match ctx.key.certificate().usable_for(Purpose::Sign, now) {
+        Err(CertProblem::Revoked) => Problem::revoked(Owner::Practice, None),
+        Err(_) => Problem::new("practice-key"),
+        Ok(()) => Problem::new("therapist-certificate"),
+    }
+}
+
 /// Tells a therapist, in a mail that can still be sealed or not at all, that their certificate can't
 /// be used: once a day.
 pub async fn tell_therapist_of_key(
@@ -331,7 +341,11 @@ pub async fn tell_therapist_of_key(
     }
     // Without a certificate nothing can be told: the operator is alarmed.
     let Some(certificate) = therapist.certificate() else { return Ok(()) };
-    let expires = certificate.expires_at(now).unwrap_or(now);
+    // A key that was revoked has not expired, and its owner has been told; nor has one whose letters wait for another
+    // reason.
+    let Some(expires) = certificate.expires_at(now).filter(|at| *at <= now && certificate.revocation().is_none()) else {
+        return Ok(());
+    };
     let recipe = Recipe::StaffKeyExpiry {
         owner: Owner::Therapist,
         fingerprint: certificate.fingerprint(),

@@ -11,12 +11,13 @@ use super::context::{Context, Therapist};
 use super::crisis::{self, Place};
 use super::enrol;
 use super::health;
+use super::keys::{self, own::Late};
 use super::keywords;
 use super::life;
 use super::locum;
 use super::notice;
 use super::post::{self, Post, Problem, Recipe};
-use super::prepare::{Arrived, Disposition, Origin, Prepared, Sealed};
+use super::prepare::{Arrived, Disposition, FromTherapist, Origin, Prepared, Sealed};
 use super::reply;
 use super::requests;
 use super::therapist;
@@ -63,14 +64,11 @@ pub async fn apply(
     prepared: &Prepared,
     now: DateTime<Utc>,
 ) -> Result<Outcome, AppError> {
+    let (prepared, revoked) = prepared.split();
     let (outcome, disposal) = match prepared {
+        Prepared::Revoking { .. } => (Outcome::Left, None),
         Prepared::Sealed(sealed) => apply_sealed(ctx, tx, arrived, sealed, now).await?,
-        Prepared::Obey(mail) => match therapist::obey(ctx, tx, mail, now).await? {
-            therapist::Obeyed::Done => (Outcome::Obeyed, Some(Disposal::Remove)),
-            therapist::Obeyed::Refused => (Outcome::Refused, Some(Disposal::Remove)),
-            therapist::Obeyed::Replayed => (Outcome::Dropped, Some(Disposal::Remove)),
-            therapist::Obeyed::TooMany => (Outcome::SetAside, Some(Disposal::Attention)),
-        },
+        Prepared::Obey(mail) => obey(ctx, tx, arrived, mail, now).await?,
         Prepared::Refuse { therapist, why, examined } => {
             if !tx.remember_bytes(&examined.bytes_hash, None, now).await? {
                 (Outcome::Dropped, Some(Disposal::Remove))
@@ -97,7 +95,7 @@ pub async fn apply(
         Prepared::Blocked(sealed) => {
             crisis::blocked(ctx, tx, sealed, now).await?;
             // Operator and therapist are told why nothing moves.
-            health::alarm(ctx, tx, &Problem::new("therapist-certificate"), now).await?;
+            health::alarm(ctx, tx, &health::why_not_sealed(ctx, now), now).await?;
             health::tell_therapist_of_key(ctx, tx, &sealed.therapist, now).await?;
             (Outcome::Blocked, None)
         }
@@ -120,10 +118,32 @@ pub async fn apply(
             (Outcome::Left, None)
         }
     };
+    keys::arrived::revoke(ctx, tx, revoked, now).await?;
     if let Some(action) = disposal {
         dispose(ctx, tx, arrived, prepared, outcome, action, now).await?;
     }
     Ok(outcome)
+}
+
+async fn obey(
+    ctx: &Context,
+    tx: &mut Tx,
+    arrived: &Arrived,
+    mail: &FromTherapist,
+    now: DateTime<Utc>,
+) -> Result<(Outcome, Option<Disposal>), AppError> {
+    let done = match therapist::obey(ctx, tx, mail, now).await? {
+        therapist::Obeyed::Done => (Outcome::Obeyed, Some(Disposal::Remove)),
+        therapist::Obeyed::Refused => (Outcome::Refused, Some(Disposal::Remove)),
+        therapist::Obeyed::Replayed => return Ok((Outcome::Dropped, Some(Disposal::Remove))),
+        therapist::Obeyed::TooMany => (Outcome::SetAside, Some(Disposal::Attention)),
+    };
+    keys::arrived::renew_therapist(tx, &mail.therapist, &mail.examined.sent, now).await?;
+    if let Some(old) = &mail.examined.to_retired {
+        let written = mail.examined.signature.as_ref().map_or(arrived.first_seen, |signature| signature.signed_at);
+        keys::own::tell_late(ctx, tx, Late::Therapist(mail.therapist.id()), old, written, now).await?;
+    }
+    Ok(done)
 }
 
 /// Notes what is to be done with the original after the commit.
@@ -181,6 +201,11 @@ async fn apply_sealed(
     if !fresh {
         tx.journal(now, "dropped", code, json!({ "why": "replayed" })).await?;
         return Ok((Outcome::Dropped, Some(Disposal::Remove)));
+    }
+    if let (Some(old), Some(client), false) = (&sealed.to_retired, &sealed.client, sealed.automatic) {
+        let written = sealed.signature.as_ref().map_or(sealed.arrived, |(_, _, at)| *at);
+        let origin = sealed.origin.message_id.clone();
+        keys::own::tell_late(ctx, tx, Late::Client(client, origin), old, written, now).await?;
     }
     match sealed.disposition {
         Disposition::Request => requests::request(ctx, tx, arrived, sealed, now).await,

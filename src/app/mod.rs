@@ -11,6 +11,7 @@ pub mod filing;
 pub mod guard;
 pub mod health;
 pub mod intake;
+pub mod keys;
 pub mod keywords;
 pub mod life;
 pub mod locum;

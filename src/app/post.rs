@@ -7,6 +7,7 @@ use super::AppError;
 use super::compose::{self, Head};
 use super::context::{Context, Therapist};
 use super::crisis;
+use super::keys;
 use super::life;
 use crate::letters::{HealthProblem, KeyOwner, Letter};
 use crate::model::{Address, ClientCode, ClientId, Kind, MessageRow, OutboxRow, TherapistId};
@@ -83,6 +84,8 @@ pub enum Recipe {
     /// Alerts and safety letters.
     Crisis(crisis::Paper),
     RoundTrip,
+    /// That a key was replaced or revoked.
+    Keys(keys::Paper),
     /// A letter of somebody's enrolment.
     Enrol(super::enrol::Paper),
     /// A letter of a therapist's absence.
@@ -177,6 +180,11 @@ impl Problem {
             "therapist-key-expires" => self.key_expires(KeyOwner::Therapist),
             "practice-key-expires" => self.key_expires(KeyOwner::Practice),
             "archive-key-expires" => self.key_expires(KeyOwner::Archive),
+            "therapist-key-revoked" => HealthProblem::KeyRevoked { owner: KeyOwner::Therapist },
+            "practice-key-revoked" => HealthProblem::KeyRevoked { owner: KeyOwner::Practice },
+            "client-key-revoked" => code().map_or(HealthProblem::Database, |code| HealthProblem::KeyRevoked {
+                owner: KeyOwner::Client { code, label: None },
+            }),
             "client-key-expires" => {
                 code().map_or(HealthProblem::Database, |code| self.key_expires(KeyOwner::Client { code, label: None }))
             }
@@ -193,6 +201,16 @@ impl Problem {
 
     fn key_expires(&self, owner: KeyOwner) -> HealthProblem {
         HealthProblem::KeyExpires { owner, days: i64::from(self.count.unwrap_or(0)) }
+    }
+
+    /// That a key was revoked; `code`: whose, where it is a client's.
+    pub fn revoked(owner: Owner, code: Option<&ClientCode>) -> Self {
+        let word = match owner {
+            Owner::Therapist => "therapist-key-revoked",
+            Owner::Practice | Owner::Archive => "practice-key-revoked",
+            Owner::Client => "client-key-revoked",
+        };
+        Self { code: code.map(ToString::to_string), ..Self::new(word) }
     }
 
     /// That a key expires in so many days, or has expired; `code`: whose, where it is a client's.

@@ -11,6 +11,7 @@ use super::context::{Context, Therapist};
 use super::crisis::scan::{Scan, scan};
 use super::enrol;
 use super::examine::{Examined, Tools, examine};
+use super::keys::{self, arrived::Revoked};
 use super::keywords as orders;
 use super::locum;
 use super::notice::Noticed;
@@ -19,7 +20,7 @@ use crate::domain::intake::{Action, Decision, Refusal};
 use crate::domain::keywords::{self, Keywords, Standing};
 use crate::domain::rhythm::{Schedule, Slot, clamp_arrival};
 use crate::letters::{Forward, Letter};
-use crate::mime::{self, Attachment, AttachmentClass, Content, FromField, Mail, MimeError, OutPart};
+use crate::mime::{self, Attachment, Content, FromField, Mail, MimeError, OutPart};
 use crate::model::{Address, ClientId, Language, Mark, MessageRow, Scanned, TherapistId, Verdict};
 use crate::pgp::Certificate;
 use crate::secret::Plaintext;
@@ -97,6 +98,21 @@ pub enum Prepared {
     Notice(Noticed),
     /// In the junk folder and nobody's we know: left there.
     Left,
+    /// It brought genuine revocations: what is to be done with the mail comes first, then they count.
+    Revoking {
+        mail: Box<Prepared>,
+        revoked: Vec<Revoked>,
+    },
+}
+
+impl Prepared {
+    /// What is to be done with the mail itself, and whose keys it revokes.
+    pub fn split(&self) -> (&Self, &[Revoked]) {
+        match self {
+            Self::Revoking { mail, revoked } => (mail, revoked),
+            other => (other, &[]),
+        }
+    }
 }
 
 /// What becomes of a sealed message.
@@ -163,6 +179,8 @@ pub struct Sealed {
     pub keywords: Option<Keywords>,
     /// The client's own certificate, newer than the pinned one, out of verified mail.
     pub renewed: Option<store::Certificate>,
+    /// The practice's earlier key that it was still encrypted to.
+    pub to_retired: Option<String>,
     /// What it brings to an enrolment.
     pub found: Option<enrol::Findings>,
     /// Message-IDs that a stranger's mail answers.
@@ -209,7 +227,10 @@ pub fn prepare(
             return Ok(over_limit(ctx, handle, arrived, header.as_ref(), error)?);
         }
     };
-    dispatch(ctx, arrived, examined, &met, now)
+    let mut examined = examined;
+    let revoked = std::mem::take(&mut examined.revoked);
+    let prepared = dispatch(ctx, arrived, examined, &met, now)?;
+    Ok(if revoked.is_empty() { prepared } else { Prepared::Revoking { mail: Box::new(prepared), revoked } })
 }
 
 /// What to do about a message over a limit, of which at most the header block was read.
@@ -358,8 +379,11 @@ fn seal(
         message_id: examined.outer.message_id.clone(),
         subject: mime::strip_codes(&examined.headers().subject),
     };
-    let renewed = match (&client, &content, examined.decision.verdict) {
-        (Some(client), Some(content), Verdict::Verified) => renewed_certificate(ctx, client, content),
+    let renewed = match (&client, examined.decision.verdict) {
+        (Some(client), Verdict::Verified) => ctx
+            .client_certificate(client)
+            .and_then(|pinned| keys::arrived::renewed(&pinned, &examined.sent))
+            .map(|renewed| enrol::stored(&renewed)),
         _ => None,
     };
     let found = enrol::find(ctx, arrived, &examined, content.as_ref(), client.as_ref(), &therapist, now);
@@ -393,6 +417,7 @@ fn seal(
         standing,
         keywords,
         renewed,
+        to_retired: examined.to_retired,
         found,
         answers,
         client,
@@ -558,23 +583,6 @@ fn forward_parts(content: Option<Content>, raw: &Plaintext) -> Vec<OutPart> {
         }
     }
     parts
-}
-
-/// An attached certificate of the pinned fingerprint that says something new: a longer life, another
-/// subkey. Only what its owner certified is merged, so it can't be somebody else's.
-fn renewed_certificate(ctx: &Context, client: &Client, content: &Content) -> Option<store::Certificate> {
-    let pinned = ctx.client_certificate(client)?;
-    let keys = content.attachments.iter().filter(|attachment| attachment.class == AttachmentClass::Key);
-    let merged = keys
-        .filter_map(|attachment| Certificate::from_bytes(&attachment.bytes).ok())
-        .filter(|offered| offered.fingerprint() == pinned.fingerprint())
-        .fold(pinned.clone(), |known, offered| known.merge(&offered).unwrap_or(known));
-    let bytes = merged.to_bytes();
-    (bytes != pinned.to_bytes()).then(|| store::Certificate {
-        bytes,
-        fingerprint: merged.fingerprint(),
-        handles: merged.handles(),
-    })
 }
 
 /// `[brut]` and `[structuré]` are the client's own marks; they are never inferred.

@@ -11,7 +11,7 @@ use super::write::registered;
 use crate::domain::notice::Reported;
 use crate::mime::Notice;
 use crate::model::{Address, ClientId, Person};
-use crate::pgp::Certificate;
+use crate::pgp::{Certificate, PracticeKey};
 use crate::store::{Client, StoreError, Tx};
 
 /// One consistent view for one examination, on a blocking thread.
@@ -121,6 +121,10 @@ impl Registry for DbRegistry<'_> {
             found = found.or(Some(mail));
         }
         found
+    }
+
+    fn retired_keys(&self) -> &[PracticeKey] {
+        &self.ctx.retired
     }
 
     fn practice_address(&self) -> &Address {

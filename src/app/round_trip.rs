@@ -179,7 +179,7 @@ fn verify(ctx: &Context, raw: &[u8]) -> Result<(), TripError> {
     let own = vec![ctx.key.certificate().clone()];
     let limits = pgp::Limits { plaintext: ctx.limits.decompressed, ..pgp::Limits::default() };
     let opened =
-        pgp::open(&ciphertext, &[&ctx.key], &own, ctx.clock.now(), &limits).map_err(|_| TripError::NotOpened)?;
+        pgp::open(&ciphertext, &ctx.keys(), &own, ctx.clock.now(), &limits).map_err(|_| TripError::NotOpened)?;
     match opened.signature {
         SignatureCheck::Good(by) if by.fingerprint == own[0].fingerprint() => Ok(()),
         _ => Err(TripError::NotOurs),

@@ -15,6 +15,7 @@ use super::compose::{self, MailError};
 use super::context::Context;
 use super::guard;
 use super::health;
+use super::keys;
 use super::life;
 use super::post::{Cause, Post, Problem, Recipe};
 use super::reply;
@@ -26,6 +27,7 @@ use crate::failpoint::failpoint;
 use crate::model::{Address, Kind, MessageState, OutboxRow, OutboxState};
 use crate::net::{NetError, SendOutcome, SendResult, SmtpSubmitter, Stage};
 use crate::notify;
+use crate::pgp::{CertProblem, Purpose};
 use crate::store::{Client, Finish, Message, Outbox, StoreError, Tx};
 
 /// Results that are committed together when many mails leave: a commit costs more than a mail.
@@ -105,6 +107,11 @@ impl Sender {
     pub async fn pass(&mut self) -> Result<Sent, AppError> {
         let mut total = Sent::default();
         let mut seen: HashSet<OutboxRow> = HashSet::new();
+        if self.ctx.key.certificate().revocation().is_some() {
+            // What it signs would be believed by nobody, or by those who don't know yet.
+            tracing::error!("the practice's key is revoked: nothing leaves until `cadre key rotate` has made a new one");
+            return Ok(total);
+        }
         loop {
             let now = self.ctx.clock.now();
             let limit = BATCH.saturating_add(u32::try_from(seen.len()).unwrap_or(u32::MAX));
@@ -423,10 +430,17 @@ impl Sender {
         {
             // Unless the notice about the expiry itself has just been sent.
             let told = tx.count_outbox(Kind::KeyExpiry, Some(client.id), now - TimeDelta::days(1)).await? > 0;
-            if let Some(certificate) = self.ctx.client_certificate(client).filter(|_| !told) {
-                let expires = certificate.expires_at(now).unwrap_or(now);
-                let recipe = Recipe::KeyExpiry { expires, days: (expires - now).num_days().min(0) };
-                Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(&self.ctx, tx, &recipe, now).await?;
+            if let Some(certificate) = self.ctx.client_certificate(client) {
+                match certificate.usable_for(Purpose::Encrypt, now) {
+                    Err(CertProblem::Revoked) => {
+                        keys::arrived::remind(&self.ctx, tx, client.id, certificate.fingerprint(), now).await?;
+                    }
+                    Err(CertProblem::Expired { at }) if !told => {
+                        let recipe = Recipe::KeyExpiry { expires: at, days: (at - now).num_days().min(0) };
+                        Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(&self.ctx, tx, &recipe, now).await?;
+                    }
+                    _ => {}
+                }
             }
             let recipe = Recipe::DeliveryFailure {
                 kind: row.kind,
@@ -443,7 +457,7 @@ impl Sender {
             // Days later it would say what is no longer true.
             tx.finish(row.id, Finish::Cancelled, None, Some("not-sealable"), now).await?;
         } else if row.therapist.is_some() {
-            health::alarm(&self.ctx, tx, &Problem::new("therapist-certificate"), now).await?;
+            health::alarm(&self.ctx, tx, &health::why_not_sealed(&self.ctx, now), now).await?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::absence;
 use super::context::Context;
 use super::filing;
 use super::health;
+use super::keys;
 use super::send::{Sender, Sent};
 use super::set_back;
 use super::settings;
@@ -92,6 +93,9 @@ pub async fn once(ctx: Arc<Context>, _lock: &RunLock) -> (Counts, Result<(), App
 async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut tx = ctx.store.begin().await?;
     let resumed = tx.resume_attempts(now).await?;
+    if let keys::own::Settled::Strange { .. } = keys::own::settle(ctx, &mut tx, false, now).await? {
+        tracing::warn!("the practice's key is another than before, and nobody was told: `cadre key rotate` tells them");
+    }
     tx.commit().await?;
     // Before the mailbox is looked into, which notes the time by this clock.
     set_back::watch(ctx, now).await?;

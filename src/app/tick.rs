@@ -14,9 +14,10 @@ use super::intake::REQUEST_DAYS;
 use super::life;
 use super::post::{Owner, Post, Problem, Recipe};
 use super::reply::taken_days;
+use crate::domain::lifecycle;
 use crate::domain::rhythm::{OpenTurn, Slot, digest_due, missed, reminder_due};
 use crate::model::{Channel, Kind};
-use crate::pgp::Certificate;
+use crate::pgp::{Certificate, Purpose};
 use crate::store::{StoreError, Turn, Tx};
 
 /// Days before and after expiry at which owner and operator are told.
@@ -159,11 +160,14 @@ async fn daily(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
 
 async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
     for therapist in ctx.therapists().iter() {
+        // A key is announced for what it is used for: the archive signs nothing.
         let mut owners = vec![(Owner::Practice, ctx.key.certificate())];
         owners.extend(therapist.certificate().map(|certificate| (Owner::Therapist, certificate)));
         owners.extend(ctx.archive.as_ref().map(|archive| (Owner::Archive, archive)));
         for (owner, certificate) in owners {
-            let Some((step, expires, days)) = step(certificate, now) else { continue };
+            let uses: &[Purpose] =
+                if matches!(owner, Owner::Archive) { &[Purpose::Encrypt] } else { &[Purpose::Encrypt, Purpose::Sign] };
+            let Some((step, expires, days)) = step(certificate, uses, now) else { continue };
             let key = notice_key(&therapist.id().0, certificate, expires, step);
             if !tx.notice_once(&key, now).await? {
                 continue;
@@ -179,11 +183,13 @@ async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(
         health::alarm_record(ctx, tx, &code, now).await?;
     }
     for client in sound {
-        if !client.state.in_treatment() || client.channel != Channel::OpenPgp {
+        // Also in a pause: it ends, and then they can't be written to.
+        if !lifecycle::may_leave(client.state, Kind::KeyExpiry) || client.channel != Channel::OpenPgp {
             continue;
         }
         let Some(certificate) = ctx.client_certificate(&client) else { continue };
-        let Some((step, expires, days)) = step(&certificate, now) else { continue };
+        let uses = [Purpose::Encrypt, Purpose::Sign];
+        let Some((step, expires, days)) = step(&certificate, &uses, now) else { continue };
         if tx.notice_once(&notice_key(client.code.as_str(), &certificate, expires, step), now).await? {
             let recipe = Recipe::KeyExpiry { expires, days };
             Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
@@ -210,8 +216,9 @@ pub fn days_left(expires: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
 }
 
 /// Which notice is due: 30, 14 or 1 days before, or after. A key without expiry has none.
-fn step(certificate: &Certificate, now: DateTime<Utc>) -> Option<(&'static str, DateTime<Utc>, i64)> {
-    let expires = certificate.expires_at(now)?;
+fn step(certificate: &Certificate, uses: &[Purpose], now: DateTime<Utc>) -> Option<(&'static str, DateTime<Utc>, i64)> {
+    // A key that was revoked doesn't expire any more: that was told.
+    let expires = certificate.expires_for(uses, now).filter(|_| certificate.revocation().is_none())?;
     let days = days_left(expires, now);
     let word = if days <= 0 {
         "expired"

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::filing::finish;
 use super::health;
 use super::intake::{Outcome, apply};
+use super::keys;
 use super::post::Problem;
 use super::prepare::{Arrived, PrepareError, Prepared, over_limit, prepare};
 use crate::config::Junk;
@@ -240,7 +241,10 @@ impl Intake<'_> {
         failpoint("applied");
         tx.commit().await?;
         failpoint("committed");
-        absence::refresh(self.ctx, &mut self.ctx.store.read().await?).await?;
+        let mut read = self.ctx.store.read().await?;
+        absence::refresh(self.ctx, &mut read).await?;
+        keys::arrived::refresh(self.ctx, &mut read).await?;
+        drop(read);
         if ready.iter().any(|(_, prepared)| is_danger(prepared)) {
             self.ctx.alerted.notify_one();
             self.ctx.called.notify_one();
@@ -311,7 +315,7 @@ impl Intake<'_> {
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.store.begin().await?;
         tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
-        health::alarm(self.ctx, &mut tx, &Problem::new("therapist-certificate"), now).await?;
+        health::alarm(self.ctx, &mut tx, &health::why_not_sealed(self.ctx, now), now).await?;
         tx.commit().await?;
         Ok(false)
     }
@@ -361,12 +365,12 @@ impl Intake<'_> {
 
 /// Whether a message raised an alert.
 fn is_danger(prepared: &Prepared) -> bool {
-    matches!(prepared, Prepared::Sealed(sealed) | Prepared::Blocked(sealed) if sealed.scan.finding().is_some())
+    matches!(prepared.split().0, Prepared::Sealed(sealed) | Prepared::Blocked(sealed) if sealed.scan.finding().is_some())
 }
 
 /// The row that a filed message has become.
 fn filed_row(ready: &[(Arrived, Prepared)], arrived: &Arrived) -> Option<MessageRow> {
-    ready.iter().find(|(known, _)| std::ptr::eq(known, arrived)).and_then(|(_, prepared)| match prepared {
+    ready.iter().find(|(known, _)| std::ptr::eq(known, arrived)).and_then(|(_, prepared)| match prepared.split().0 {
         Prepared::Sealed(sealed) => Some(sealed.row),
         _ => None,
     })

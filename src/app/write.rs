@@ -13,6 +13,7 @@ use super::crisis;
 use super::digest;
 use super::enrol;
 use super::guard;
+use super::keys;
 use super::life::papers;
 use super::locum;
 use super::post::{Owner, Recipe};
@@ -38,25 +39,39 @@ enum Sealing {
     Clear,
     /// There is nobody to seal it to: it must not leave.
     Impossible,
+    /// Under the signature of a key that the practice had before: what it says of the new one is to be believed.
+    By(String, Box<Sealing>),
 }
 
 impl Written {
+    /// The same, signed by the practice's earlier key with this fingerprint.
+    pub(super) fn signed_by(self, fingerprint: String) -> Self {
+        Self { sealing: Sealing::By(fingerprint, Box::new(self.sealing)), ..self }
+    }
+
     /// Signs and seals. CPU-bound.
     ///
     /// # Errors
     /// [`MailError`]: it fails closed.
     pub fn seal(self, ctx: &Context, now: DateTime<Utc>) -> Result<Vec<u8>, MailError> {
-        Ok(match &self.sealing {
+        let (sealing, key) = match &self.sealing {
+            Sealing::By(fingerprint, sealing) => {
+                let earlier = ctx.retired.iter().find(|key| key.certificate().fingerprint() == *fingerprint);
+                (&**sealing, earlier.unwrap_or(&ctx.key))
+            }
+            sealing => (sealing, &ctx.key),
+        };
+        Ok(match sealing {
             Sealing::Done(armored) => mime::encrypted(&self.mail, armored),
             Sealing::To(certificates) => {
                 for certificate in certificates {
                     certificate.usable_for(Purpose::Encrypt, now).map_err(|_| MailError::NoCertificate)?;
                 }
                 let to: Vec<&Certificate> = certificates.iter().collect();
-                mime::encrypted(&self.mail, &compose::seal(ctx, &self.mail, &to)?)
+                mime::encrypted(&self.mail, &compose::seal_by(key, &self.mail, &to)?)
             }
-            Sealing::Clear => compose::signed_in_clear(ctx, &self.mail)?,
-            Sealing::Impossible => return Err(MailError::NoCertificate),
+            Sealing::Clear => compose::signed_in_clear(key, &self.mail)?,
+            Sealing::Impossible | Sealing::By(..) => return Err(MailError::NoCertificate),
         })
     }
 }
@@ -116,6 +131,7 @@ pub async fn write(
             desk.staff_key_expiry(owner, fingerprint, expires, days)
         }
         Recipe::HealthAlarm { problem, since } => desk.health_alarm(&problem, since),
+        Recipe::Keys(paper) => keys::write(&desk, paper),
         Recipe::Crisis(paper) => crisis::papers::write(&desk, tx, paper).await,
         Recipe::RoundTrip => desk.round_trip(),
         Recipe::Enrol(paper) => enrol::papers::write(&desk, tx, paper).await,
@@ -507,6 +523,9 @@ const fn carries_key(name: letters::Name) -> bool {
             | letters::Name::InvitationReminder
             | letters::Name::InvitationProblem
             | letters::Name::TherapistWelcome
+            | letters::Name::PracticeKeyRotated
+            | letters::Name::PracticeKeyRevoked
+            | letters::Name::PracticeKeyClear
     )
 }
 

@@ -54,6 +54,9 @@ pub enum Command {
     /// A therapist's key: welcome, confirm, key
     #[command(subcommand)]
     Therapist(Therapist),
+    /// The practice's own key: show, export, rotate, revoke, wkd
+    #[command(subcommand)]
+    Key(Key),
     /// One client's correspondence: codes, verdicts, times and sizes, never content
     Thread {
         /// The client's code, such as C-7K2M
@@ -284,6 +287,56 @@ pub enum Therapist {
         /// The therapist's id in the configuration
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Fingerprint, words, algorithms, expiry; also of the keys the practice had before
+    Show,
+    /// Print the practice's certificate, armored
+    Export {
+        /// Not armored
+        #[arg(long)]
+        binary: bool,
+        /// Write it to this file
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make a new key; the one before only reads from then on, and everybody is told in a letter that it signs
+    Rotate {
+        #[command(flatten)]
+        change: KeyChange,
+        /// Where the new key's revocation is written; else beside the configuration
+        #[arg(long, value_name = "FILE")]
+        revocation: Option<PathBuf>,
+    },
+    /// The key is stolen or lost: revoke it. Nothing leaves until `key rotate` has made a new one
+    Revoke {
+        #[command(flatten)]
+        change: KeyChange,
+        /// A revocation that was made before, such as the file with the archive's secret key; else one is made now
+        #[arg(long, value_name = "FILE")]
+        with: Option<PathBuf>,
+        /// It was only replaced, and nobody else has it
+        #[arg(long, conflicts_with = "with")]
+        replaced: bool,
+    },
+    /// Write a Web Key Directory with the practice's certificate, to be served by its web site
+    Wkd {
+        /// The folder that is served as the site's root
+        dir: PathBuf,
+    },
+}
+
+/// What `key rotate` and `key revoke` have in common.
+#[derive(Debug, Args)]
+pub struct KeyChange {
+    /// The file of keys, where the configuration names a credential or a variable
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Ask nothing
+    #[arg(long, short = 'y')]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

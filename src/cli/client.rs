@@ -223,7 +223,7 @@ fn read_certificate(ctx: &Context, path: Option<&Path>) -> Result<Option<Certifi
     let therapists = ctx.therapists();
     let mut pinned = therapists.iter().filter_map(|therapist| therapist.certificate());
     let taken = pinned.any(|own| own.fingerprint() == certificate.fingerprint())
-        || ctx.key.certificate().fingerprint() == certificate.fingerprint();
+        || ctx.own_fingerprints().contains(&certificate.fingerprint());
     if taken {
         eprintln!("cadre: {}: the certificate belongs to a therapist or the practice", path.display());
         return Err(FAILED);

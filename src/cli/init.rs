@@ -19,7 +19,7 @@ use crate::pgp::{Certificate, Purpose};
 
 const CONFIG: &str = "cadre.toml";
 const PRACTICE_KEY: &str = "practice.key.pgp";
-const PRACTICE_CERTIFICATE: &str = "practice.asc";
+pub(super) const PRACTICE_CERTIFICATE: &str = "practice.asc";
 const RECORD_KEY: &str = "record.key";
 const ARCHIVE: &str = "archive.pgp";
 const ARCHIVE_SECRET: &str = "archive-secret.asc";

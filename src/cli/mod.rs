@@ -5,8 +5,10 @@ mod args;
 mod check;
 mod client;
 mod explain;
+mod harden;
 mod init;
 mod journal;
+mod key;
 mod letters;
 mod queue;
 mod run;
@@ -40,8 +42,12 @@ pub type Done = Result<(), Failed>;
 
 /// Reads the arguments and runs the command.
 pub fn main() -> ExitCode {
+    let closed = harden::close();
     let cli = Cli::parse();
     quiet();
+    if let Err(why) = closed {
+        tracing::warn!("{why}: what is in memory could reach the disk");
+    }
     // A panic's own message could quote what a parser stumbled over: only its place is told.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
@@ -70,6 +76,7 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Command::Client(command) => client::client(config, json, command).await,
         Command::Absent(args) => absent::absent(config, json, &args).await,
         Command::Therapist(command) => therapist::therapist(config, json, command).await,
+        Command::Key(command) => key::key(config, json, &command).await,
         Command::Thread { code } => thread::thread(config, json, &code).await,
         Command::Queue(command) => queue::queue(config, json, &command).await,
         Command::Digest { therapist, html, .. } => thread::digest(config, json, therapist.as_deref(), html).await,
@@ -146,6 +153,14 @@ pub async fn open(path: &Path) -> Result<Context, Failed> {
         eprintln!("cadre: {} file(s) can't be used; nothing was started", faults.len());
         return Err(FAILED);
     }
+    open_config(config).await
+}
+
+/// Opens everything a command needs, with a configuration whose files were checked.
+///
+/// # Errors
+/// [`FAILED`], after saying why.
+pub async fn open_config(config: Config) -> Result<Context, Failed> {
     Context::open(config, Clock::System).await.map_err(|error: StartError| fail(&error))
 }
 

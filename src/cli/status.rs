@@ -11,12 +11,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::app::context::{load_practice_key, read_certificate};
+use crate::app::context::{load_practice_keys, read_certificate};
 use crate::app::digest::KEY_WARNING;
 use crate::app::health::{self, Health};
+use crate::app::keys::arrived::with_stored;
+use crate::app::keys::own::CURRENT;
 use crate::app::supervisor::SEEN_UNTIL;
 use crate::config::{Config, Env};
-use crate::model::OutboxState;
+use crate::model::{OutboxState, TherapistId};
 use crate::pgp::Certificate;
 use crate::store::{OutboxFilter, Store, StoreError, Tx, Vault};
 
@@ -55,6 +57,8 @@ struct State {
     set_aside: u64,
     originals_pending: usize,
     keys_expiring: Vec<Expiring>,
+    /// `revoked`: nothing leaves; `unannounced`: it was changed, and nobody was told.
+    practice_key: Option<&'static str>,
     journal: String,
     last_digest: BTreeMap<String, Option<DateTime<Utc>>>,
 }
@@ -164,12 +168,13 @@ async fn read(config: &Config, store: &Store, now: DateTime<Utc>) -> Result<Stat
         let last = tx.meta_time(&format!("digest:{}", therapist.id)).await?;
         state.last_digest.insert(therapist.id.to_string(), last);
     }
+    let (known, learnt) = (tx.meta(CURRENT).await?, tx.therapist_keys().await?);
     drop(tx);
     for client in clients.iter().filter(|client| client.state.in_treatment()) {
         let certificate = client.certificate.as_ref().and_then(|bytes| Certificate::from_bytes(bytes).ok());
         expiry(&mut state, client.code.to_string(), certificate.as_ref());
     }
-    staff_keys(config, &mut state);
+    staff_keys(config, &mut state, known, &learnt);
     state.todo = todo(&state);
     state.well = state.todo.is_empty();
     Ok(state)
@@ -183,22 +188,32 @@ async fn originals(config: &Config, tx: &mut Tx) -> Result<usize, StoreError> {
     Ok(pending)
 }
 
-fn staff_keys(config: &Config, state: &mut State) {
-    if let Ok(key) = load_practice_key(config) {
+fn staff_keys(config: &Config, state: &mut State, known: Option<String>, learnt: &[(TherapistId, Vec<u8>)]) {
+    if let Ok((key, _)) = load_practice_keys(config) {
         expiry(state, "the practice".to_owned(), Some(key.certificate()));
+        let current = key.certificate().fingerprint();
+        if key.certificate().revocation().is_some() {
+            state.practice_key = Some("revoked");
+        } else if known.is_some_and(|known| known != current) {
+            state.practice_key = Some("unannounced");
+        }
     }
     if let Some(path) = &config.keys.archive {
         expiry(state, "the archive".to_owned(), read_certificate("`[keys] archive`", path).ok().as_ref());
     }
     for therapist in &config.therapists {
-        let certificate = read_certificate("`[[therapist]] certificate`", &therapist.certificate).ok();
+        let file = read_certificate("`[[therapist]] certificate`", &therapist.certificate).ok();
+        let learnt = learnt.iter().find(|(id, _)| *id == therapist.id).map(|(_, bytes)| bytes.as_slice());
+        let certificate = file.map(|file| with_stored(&file, learnt));
         expiry(state, format!("therapist {}", therapist.id), certificate.as_ref());
     }
 }
 
 fn expiry(state: &mut State, whose: String, certificate: Option<&Certificate>) {
     let at = state.at;
-    if let Some(expires) = certificate.and_then(|c| c.expires_at(at)).filter(|expires| *expires - at <= KEY_WARNING) {
+    if let Some(expires) = certificate.and_then(|c| c.expires_at(at)).filter(|expires| *expires - at <= KEY_WARNING)
+        && certificate.is_none_or(|c| c.revocation().is_none())
+    {
         state.keys_expiring.push(Expiring { whose, expires });
     }
 }
@@ -208,6 +223,15 @@ fn todo(state: &State) -> Vec<String> {
     let mut todo = Vec::new();
     if !state.running {
         todo.push("`cadre run` is not running: start it (or wait for cron's `run --once`)".to_owned());
+    }
+    match state.practice_key {
+        Some("revoked") => {
+            todo.push("the practice's key is revoked, and nothing leaves: `cadre key rotate` makes a new one".to_owned());
+        }
+        Some(_) => {
+            todo.push("the practice's key was changed, and nobody was told: `cadre key rotate` does it".to_owned());
+        }
+        None => {}
     }
     if state.open_alerts > 0 {
         let n = state.open_alerts;

@@ -417,6 +417,10 @@ pub enum HealthProblem {
         owner: KeyOwner,
         days: i64,
     },
+    /// A revocation of somebody's key has come, or the practice's own was revoked.
+    KeyRevoked {
+        owner: KeyOwner,
+    },
     /// Mail put in `Cadre/Attention`.
     Attention {
         count: u32,

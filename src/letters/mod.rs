@@ -7,6 +7,7 @@ mod care;
 pub mod dates;
 mod facts;
 mod filters;
+mod keys;
 mod lines;
 mod outcome;
 mod own;
@@ -26,6 +27,7 @@ use serde::Serialize;
 use crate::model::Language;
 
 pub use facts::*;
+pub use keys::*;
 pub use lines::{Line, Lines, LinesError, VERIFY_AFTER_DAYS};
 pub use own::{FileFault, Folder};
 pub use template::{Fault, Part, Problem, check};
@@ -36,7 +38,7 @@ macro_rules! letters {
         /// A letter with its facts.
         #[derive(Clone, Serialize)]
         #[serde(untagged)]
-        pub enum Letter { $($(#[$meta])* $variant(facts::$variant)),+ }
+        pub enum Letter { $($(#[$meta])* $variant($variant)),+ }
 
         /// Which letter.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +86,10 @@ letters!(
     MissedDay = "missed-day",
     Closed = "closed",
     KeyExpiry = "key-expiry",
+    KeyRevoked = "key-revoked",
+    PracticeKeyRotated = "practice-key-rotated",
+    PracticeKeyRevoked = "practice-key-revoked",
+    PracticeKeyClear = "practice-key-clear",
     Stranger = "stranger",
     ReplyFrame = "reply-frame",
     Invitation = "invitation",
@@ -135,6 +141,8 @@ letters!(
     Question = "question",
     HeldNotice = "held-notice",
     StaffKeyExpiry = "staff-key-expiry",
+    StaffKeyRevoked = "staff-key-revoked",
+    StaffPracticeKey = "staff-practice-key",
     DeliveryFailure = "delivery-failure",
     Help = "help",
     Digest = "digest",
@@ -168,6 +176,8 @@ impl Name {
                 | Self::Question
                 | Self::HeldNotice
                 | Self::StaffKeyExpiry
+                | Self::StaffKeyRevoked
+                | Self::StaffPracticeKey
                 | Self::DeliveryFailure
                 | Self::Help
                 | Self::Digest
@@ -184,6 +194,8 @@ impl Name {
                 | Self::Undecryptable
                 | Self::TooLarge
                 | Self::KeyExpiry
+                | Self::KeyRevoked
+                | Self::PracticeKeyClear
                 | Self::Stranger
                 | Self::Invitation
                 | Self::InvitationReminder

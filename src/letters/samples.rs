@@ -10,6 +10,7 @@ use super::facts::*;
 use super::{Line, Name};
 
 mod care;
+mod keys;
 mod staff;
 
 /// A made-up fingerprint.
@@ -71,6 +72,7 @@ pub(super) fn of(name: Name) -> Vec<Json> {
             .collect()
         }
         Name::StaffKeyExpiry => staff_keys(),
+        Name::StaffKeyRevoked | Name::StaffPracticeKey => keys::of(name),
         Name::DeliveryFailure => failures(),
         Name::Reminder => {
             let due = |letters, oldest| DueLine { code: code(), label: label(), letters, oldest };
@@ -352,6 +354,9 @@ fn health() -> Vec<HealthItem> {
         P::KeyExpires { owner: KeyOwner::Practice, days: 14 },
         P::KeyExpires { owner: KeyOwner::Archive, days: 0 },
         P::KeyExpires { owner: KeyOwner::Client { code: code(), label: None }, days: 1 },
+        P::KeyRevoked { owner: KeyOwner::Therapist },
+        P::KeyRevoked { owner: KeyOwner::Practice },
+        P::KeyRevoked { owner: KeyOwner::Client { code: code(), label: None } },
         P::Attention { count: 3 },
         P::ForwardFailed { code: Some(code()) },
         P::StaffMail { therapist: "exemple".to_owned() },

@@ -6,6 +6,7 @@
 //! after the integrity of the whole message was verified, or none of it.
 
 mod certificate;
+mod describe;
 mod offer;
 mod open;
 mod padding;
@@ -21,6 +22,7 @@ pub mod wkd;
 mod tests;
 
 pub use certificate::{CertError, CertProblem, Certificate, Purpose};
+pub use describe::KeyFacts;
 pub use offer::{OfferProblem, certificates, offered};
 pub use open::{OpenError, open, verify_cleartext, verify_detached};
 pub use practice::{KeyError, NewKey, PracticeKey};

@@ -108,6 +108,19 @@ impl SentKeys {
 }
 
 impl Certificate {
+    /// This certificate with the revocations that `other` has, which were verified there; None where none is new.
+    pub fn revoked_as(&self, other: &Self) -> Option<Self> {
+        let known: Vec<&Signature> = revocations(self.cert()).collect();
+        let new: Vec<Packet> = revocations(other.cert())
+            .filter(|sig| self.fingerprint() == other.fingerprint() && !known.iter().any(|old| old.normalized_eq(sig)))
+            .map(|sig| Packet::from(sig.clone()))
+            .collect();
+        if new.is_empty() {
+            return None;
+        }
+        guarded(|| Ok(Cert::clone(self.cert()).insert_packets(new)?.0)).ok().map(Self::new)
+    }
+
     /// Whether and how its owner has revoked it: of several revocations the hardest, then the oldest.
     pub fn revocation(&self) -> Option<Revocation> {
         let all = revocations(self.cert()).map(|sig| {

@@ -15,8 +15,8 @@ use crate::domain::enrolment::WRONG_TRIES;
 use crate::domain::lifecycle::{Actor, Event};
 use crate::letters::{Outcome, Received, RefusalReason};
 use crate::model::{ClientState, Kind};
-use crate::pgp::{Certificate, Purpose};
-use crate::store::{self, Client, StoreError, Tx};
+use crate::pgp::{Certificate, PracticeKey, Purpose};
+use crate::store::{self, Client, KeyOffer, StoreError, Tx};
 
 /// The counter of wrong tries, by the day.
 fn tries_key(client: &Client, now: DateTime<Utc>) -> String {
@@ -51,7 +51,11 @@ pub async fn accept(mail: &Mail<'_>, tx: &mut Tx, client: &Client, words: &[Stri
     }
     let practice = ctx.key.certificate().fingerprint();
     let tried_out = tx.counter(&tries_key(client, now)).await? >= WRONG_TRIES;
-    let meant = offers.iter().find(|offer| code_words::agree(words, &offer.fingerprint, &practice));
+    // What was told before the practice's key was replaced is as good as ever, unless that key was revoked.
+    let sound = ctx.retired.iter().map(PracticeKey::certificate).filter(|key| key.revocation().is_none());
+    let practice: Vec<String> = std::iter::once(practice).chain(sound.map(Certificate::fingerprint)).collect();
+    let agrees = |offer: &KeyOffer, own: &String| code_words::agree(words, &offer.fingerprint, own);
+    let meant = offers.iter().find(|offer| practice.iter().any(|own| agrees(offer, own)));
     let Some(offer) = meant.filter(|_| !tried_out) else { return refused(RefusalReason::WrongWords) };
     let certificate = Certificate::from_bytes(&offer.certificate).ok();
     // It may have expired while it waited.

@@ -109,14 +109,14 @@ fn key(
         .map(|attachment| attachment.bytes.clone())
         .collect();
     let entity = examined.entity.as_ref().map_or(&[][..], crate::secret::Plaintext::as_bytes);
-    let mut ours = vec![ctx.key.certificate().fingerprint()];
+    let mut ours = ctx.own_fingerprints();
     ours.extend(ctx.archive.as_ref().map(crate::pgp::Certificate::fingerprint));
     if let FromField::One { address, .. } = &examined.headers().from {
         sent.extend(mime::autocrypt(entity, address, &ctx.limits).ok().flatten());
         if !proven(verdict) {
             // Outside of the signature anybody may have written it: only where everything is compared anyway.
             sent.extend(mime::autocrypt(arrived.raw.as_bytes(), address, &ctx.limits).ok().flatten());
-            sent.extend(pasted(&content.text));
+            sent.extend(super::super::keys::arrived::pasted(&content.text));
         }
     }
     if proven(verdict) {
@@ -137,13 +137,4 @@ fn is_key(bytes: &[u8]) -> bool {
         || head.contains("-----BEGIN PGP PRIVATE KEY BLOCK-----")
         // A public or secret key packet, in the old and the new framing (RFC 9580 section 4.2).
         || matches!(bytes.first(), Some(0x94..=0x9b | 0xc5 | 0xc6))
-}
-
-/// A key that was pasted into the text.
-fn pasted(text: &str) -> Option<Vec<u8>> {
-    const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
-    const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
-    let start = text.find(BEGIN)?;
-    let end = start + text[start..].find(END)? + END.len();
-    Some(format!("{}\n", &text[start..end]).into_bytes())
 }

@@ -76,7 +76,7 @@ pub fn answered(ctx: &Context, arrived: &Arrived, examined: &Examined, now: Date
         }
     }
     let sent: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
-    let certificate = pgp::offered(&sent, &[ctx.key.certificate().fingerprint()], now).ok()?;
+    let certificate = pgp::offered(&sent, &ctx.own_fingerprints(), now).ok()?;
     let signed = examine::is_signed_by(arrived.raw.as_bytes(), arrived.first_seen, ctx, &certificate);
     signed.then_some(certificate)
 }

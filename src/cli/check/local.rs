@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use nix::unistd::{AccessFlags, access};
 
 use super::report::{Group, Report};
-use crate::app::context::{StartError, load_lexicon, load_practice_key};
+use crate::app::context::{StartError, load_lexicon, load_practice_keys};
 use crate::app::digest::KEY_WARNING;
 use crate::app::send::NULL_PATH_REFUSED;
 use crate::app::supervisor::SEEN_UNTIL;
@@ -83,8 +83,14 @@ fn practice_key(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     if blocked || report.any_mended("[keys]", &["secret", "passphrase_file"]) {
         return;
     }
-    let key = match load_practice_key(config) {
-        Ok(key) => key,
+    let key = match load_practice_keys(config) {
+        Ok((key, retired)) => {
+            if !retired.is_empty() {
+                let count = retired.len();
+                report.good(Group::Keys, format!("{count} key(s) that the practice had before still read"));
+            }
+            key
+        }
         Err(error) => {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             let (cause, remedy) = parts(&source);
@@ -98,6 +104,10 @@ fn practice_key(config: &Config, report: &mut Report, now: DateTime<Utc>) {
         }
     };
     let certificate = key.certificate();
+    if certificate.revocation().is_some() {
+        let cause = "the practice's key is revoked: nothing leaves";
+        return report.error(Group::Keys, config, name, cause, "make a new one: `cadre key rotate`");
+    }
     let sound = judge(config, report, name, certificate, &[Purpose::Encrypt, Purpose::Sign], now);
     let addresses = certificate.user_ids_addresses();
     let own = config.practice.address.as_typed();

@@ -100,6 +100,9 @@ pub(super) fn of(letter: Name) -> Vec<Json> {
         | Name::AbsenceUnplanned
         | Name::AbsenceReturn
         | Name::Locum => absences(letter),
+        Name::PracticeKeyRotated | Name::PracticeKeyRevoked | Name::PracticeKeyClear | Name::KeyRevoked => {
+            super::keys::of(letter)
+        }
         _ => life(letter),
     }
 }
