@@ -50,6 +50,8 @@ if [ "$group" != build ]; then
     need npm "fetches OpenPGP.js (tests/peers/install.sh)" has npm
     need python3-venv "holds PGPy and a Delta Chat core (tests/peers/install.sh)" has_venv
     need faketime "turns the clock for whole programs" file /usr/lib/*/faketime/libfaketimeMT.so.1
+    need gpg-wks-client "names the file of a key in a Web Key Directory, to compare" sh -c 'command -v gpg-wks-client || [ -x /usr/lib/gnupg/gpg-wks-client ]'
+    need systemd "judges how closed deploy/cadre.service is; nothing of it is started" has systemd-analyze
     need openssl "makes the laboratory's TLS certificate" has openssl
     need neomutt "a mail program: a correspondent, and to look around with (make demo KEEP=1)" has neomutt
     need sqlite3 "looks into a database by hand" has sqlite3

@@ -102,6 +102,12 @@ impl Therapist {
         }
     }
 
+    /// The same therapist with a certificate that their own mail has just renewed.
+    #[must_use]
+    pub fn renewed(&self, certificate: &Certificate) -> Self {
+        self.with_learnt(Some(&certificate.to_bytes()))
+    }
+
     /// The same therapist with what has been learnt of the certificate.
     fn with_learnt(&self, learnt: Option<&Vec<u8>>) -> Self {
         let certificate = OnceLock::new();

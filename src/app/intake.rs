@@ -138,7 +138,7 @@ async fn obey(
         therapist::Obeyed::Replayed => return Ok((Outcome::Dropped, Some(Disposal::Remove))),
         therapist::Obeyed::TooMany => (Outcome::SetAside, Some(Disposal::Attention)),
     };
-    keys::arrived::renew_therapist(tx, &mail.therapist, &mail.examined.sent, now).await?;
+    keys::arrived::renew_therapist(ctx, tx, mail.therapist.id(), &mail.examined.sent, now).await?;
     if let Some(old) = &mail.examined.to_retired {
         let written = mail.examined.signature.as_ref().map_or(arrived.first_seen, |signature| signature.signed_at);
         keys::own::tell_late(ctx, tx, Late::Therapist(mail.therapist.id()), old, written, now).await?;

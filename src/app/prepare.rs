@@ -284,7 +284,12 @@ fn dispatch(
             seal(ctx, arrived, examined, Some(client), therapist, Disposition::Hold, now)
         }
         Action::Obey { therapist } => {
-            let therapist = therapist_of(&therapist)?;
+            let mut therapist = therapist_of(&therapist)?;
+            // What is answered may already need what the mail brings: the key had expired, say.
+            let pinned = therapist.certificate();
+            if let Some(renewed) = pinned.and_then(|pinned| keys::arrived::renewed(pinned, &examined.sent)) {
+                therapist = Arc::new(therapist.renewed(&renewed));
+            }
             let entity = examined.entity.as_ref().map_or(&[][..], Plaintext::as_bytes);
             match mime::content(entity, &ctx.limits) {
                 Ok(content) => Ok(Prepared::Obey(Box::new(FromTherapist {

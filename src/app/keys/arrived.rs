@@ -182,15 +182,14 @@ pub fn with_stored(file: &Certificate, stored: Option<&[u8]>) -> Certificate {
 /// # Errors
 /// [`AppError::Store`].
 pub async fn renew_therapist(
+    ctx: &Context,
     tx: &mut Tx,
-    therapist: &Therapist,
+    id: &TherapistId,
     sent: &[SentKeys],
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
-    if sent.is_empty() {
-        return Ok(());
-    }
-    let Some(known) = known_certificate(tx, therapist).await? else { return Ok(()) };
+    let Some(therapist) = ctx.therapist(id).filter(|_| !sent.is_empty()) else { return Ok(()) };
+    let Some(known) = known_certificate(tx, &therapist).await? else { return Ok(()) };
     let Some(certificate) = renewed(&known, sent) else { return Ok(()) };
     tx.set_therapist_key(therapist.id(), &certificate.to_bytes(), now).await?;
     let detail = json!({ "therapist": therapist.id().0, "fingerprint": certificate.fingerprint() });
