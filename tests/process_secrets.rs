@@ -81,8 +81,17 @@ fn ended_by(scene: &Scene, signal: Signal, look: impl FnOnce(u32) -> Result<()>)
     let mut child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
     let pid = child.id();
     let seen = wait_for_work(&log, "cadre").and_then(|()| look(pid));
-    kill(Pid::from_raw(pid.try_into()?), signal)?;
-    let status = child.wait()?;
+    // The first SIGSEGV only takes away the handler by which Rust tells a stack that overflowed; the next ones kill.
+    let target = Pid::from_raw(pid.try_into()?);
+    let ended = common::lab::wait("the end", Duration::from_secs(20), || {
+        let _ = kill(target, signal);
+        Ok(child.try_wait()?)
+    });
+    if ended.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let status = ended?;
     seen.with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
     Ok(status)
 }

@@ -77,8 +77,8 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn sealed_to_practice(&mut self) -> Result<Vec<MessageRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT message.id FROM message JOIN blob ON blob.message_id = message.id \
-             WHERE message.direction = 'out' AND message.state IN ('waiting', 'held', 'leaving') ORDER BY message.id",
+            "SELECT id FROM message WHERE state IN ('waiting', 'leaving') AND direction = 'out' \
+             UNION ALL SELECT id FROM message WHERE state = 'held' AND direction = 'out'",
         )
         .fetch_all(&mut *self.conn)
         .await?;
