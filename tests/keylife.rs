@@ -196,7 +196,10 @@ fn a_revocation_counts_whoever_brings_it_and_only_a_genuine_one() -> Result<()> 
     // Both are told: she in clear and neutrally, the therapist with what to do, the operator by the code.
     let hers = round.one(&s.marie)?;
     ensure!(!hers.read.decrypted && hers.read.subject.contains("révoquée"), "{}", round.story());
-    says(&hers.read.text(), &["n'écrivons plus avec cette clé", "nouvelle clé", "quelqu'un d'autre l'a entre les mains"])?;
+    says(
+        &hers.read.text(),
+        &["n'écrivons plus avec cette clé", "nouvelle clé", "quelqu'un d'autre l'a entre les mains"],
+    )?;
     let raw = String::from_utf8_lossy(&hers.raw);
     ensure!(!raw.contains(&s.c1) && !raw.contains("Cabinet") && !raw.contains("lettre"), "{raw}");
     let theirs = round.to(&s.therapist).find(|post| post.read.subject == "Une clé est révoquée").context("not told")?;
@@ -230,9 +233,11 @@ fn a_key_that_is_given_up_says_so_itself_and_a_stolen_one_is_believed_no_more() 
     // She reads with both.
     s.marie.import(&new.secret_key()?)?;
     let at = march(2, 9, 0);
-    let mail = letter("Je change de clé.\n", at)
-        .attach("old.asc", KEYS, soft.to_armored().as_bytes())
-        .attach("new.asc", KEYS, &new.certificate()?);
+    let mail = letter("Je change de clé.\n", at).attach("old.asc", KEYS, soft.to_armored().as_bytes()).attach(
+        "new.asc",
+        KEYS,
+        &new.certificate()?,
+    );
     s.marie.deliver(&s.lab, &mail)?;
     let round = play.pass(march(2, 9, 1))?;
     ensure!(round.counts["filed"] == 1 && journalled(&play, "key-revoked")? == 1, "{}", round.story());
@@ -245,9 +250,13 @@ fn a_key_that_is_given_up_says_so_itself_and_a_stolen_one_is_believed_no_more() 
     // A thief has Paul's: the letter that brings the revocation is already bad, and what it offers has nobody's word.
     let thief = Person::generate(&s.lab, "thief", "Paul", &s.paul.address, march(1, 0, 0))?;
     s.paul.import(&thief.secret_key()?)?;
-    s.paul.deliver(&s.lab, &letter("Ma nouvelle clé.\n", march(2, 11, 0)).attach("new.asc", KEYS, &thief.certificate()?))?;
+    s.paul.deliver(
+        &s.lab,
+        &letter("Ma nouvelle clé.\n", march(2, 11, 0)).attach("new.asc", KEYS, &thief.certificate()?),
+    )?;
     let round = play.pass(march(2, 11, 1))?;
-    let forward = round.to(&s.therapist).find(|post| post.read.subject.contains(&s.c2)).context("no forward")?.raw.clone();
+    let forward =
+        round.to(&s.therapist).find(|post| post.read.subject.contains(&s.c2)).context("no forward")?.raw.clone();
     let hard = made::revoked(&s.paul, true, march(2, 11, 30))?;
     let mail = letter("Ma clé est volée.\n", march(2, 12, 0)).attach("r.asc", KEYS, hard.to_armored().as_bytes());
     s.paul.deliver(&s.lab, &mail)?;

@@ -33,7 +33,10 @@ fn to_key(person: &Person, key: &str, text: &str, at: chrono::DateTime<chrono::U
 
 /// The subjects of what Marie got about the practice's key.
 fn about_key(round: &common::play::Round, person: &Person) -> usize {
-    round.to(person).filter(|post| ["Notre nouvelle clé", "Notre clé"].iter().any(|s| post.read.subject.starts_with(s))).count()
+    round
+        .to(person)
+        .filter(|post| ["Notre nouvelle clé", "Notre clé"].iter().any(|s| post.read.subject.starts_with(s)))
+        .count()
 }
 
 #[test]
@@ -108,8 +111,8 @@ fn a_new_key_is_told_under_the_old_ones_signature_and_the_old_one_still_reads() 
 #[test]
 fn a_rotation_that_is_killed_anywhere_is_finished_and_told_once() -> Result<()> {
     let mut play = Play::new()?;
-    let mut hour = 8;
-    for place in ["key-announcing", "revocation-written", "ring-written", "key-announcing:2", "key-announced"] {
+    let places = ["key-announcing", "revocation-written", "ring-written", "key-announcing:2", "key-announced"];
+    for (hour, place) in (8..).zip(places) {
         let before = current(&play)?;
         play.scene.practice.env("CADRE_FAILPOINT", place);
         let out = play.scene.practice.run_at(march(2, hour, 0), &["key", "rotate", "--yes"])?;
@@ -128,7 +131,6 @@ fn a_rotation_that_is_killed_anywhere_is_finished_and_told_once() -> Result<()> 
             }
         }
         ensure!(told == usize::from(after != before), "{place}: told {told} times");
-        hour += 1;
     }
     // Given again, the command finishes what was begun and makes no other key.
     play.scene.practice.env("CADRE_FAILPOINT", "ring-written");
@@ -138,7 +140,8 @@ fn a_rotation_that_is_killed_anywhere_is_finished_and_told_once() -> Result<()> 
     let said: serde_json::Value =
         serde_json::from_str(&play.scene.practice.run(&["key", "rotate", "--yes", "--json"])?.expect_ok()?)?;
     ensure!(said["clients_told"] == 2 && current(&play)? == begun, "{said}");
-    let leftover = fs::read_dir(&play.scene.practice.dir)?.flatten().any(|e| e.file_name().to_string_lossy().ends_with(".new"));
+    let leftover =
+        fs::read_dir(&play.scene.practice.dir)?.flatten().any(|e| e.file_name().to_string_lossy().ends_with(".new"));
     ensure!(!leftover, "a temporary file stayed");
     // `run` is the only one that works on the database: the command says so.
     let mut daemon = play.scene.practice.spawn_run()?;
@@ -201,7 +204,10 @@ fn a_stolen_key_is_revoked_nothing_leaves_until_there_is_a_new_one() -> Result<(
     ensure!(replies.len() == 1, "{} replies", replies.len());
     // The thief's mail in the practice's name isn't taken for the practice's own.
     s.office.set_clock(march(4, 8, 0));
-    let forged = Letter { forged_from: Some(("Marie".into(), s.marie.address.clone())), ..to_key(&s.office, &new, "Du voleur.\n", march(4, 8, 0)) };
+    let forged = Letter {
+        forged_from: Some(("Marie".into(), s.marie.address.clone())),
+        ..to_key(&s.office, &new, "Du voleur.\n", march(4, 8, 0))
+    };
     s.office.import(&s.practice.run(&["key", "export"])?.expect_ok()?.into_bytes())?;
     s.office.deliver(&s.lab, &forged)?;
     let round = play.pass(march(4, 8, 1))?;
@@ -229,10 +235,13 @@ fn the_revocation_of_init_revokes_and_no_other_does() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
     let made = s.lab.dir.join("made");
-    let args = ["init", &made.display().to_string(), "--address", OFFICE, "--name", "Cabinet", "--yes"].map(str::to_owned);
+    let args =
+        ["init", &made.display().to_string(), "--address", OFFICE, "--name", "Cabinet", "--yes"].map(str::to_owned);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let out = s.practice.run_at(march(2, 8, 0), &args)?;
-    let secret = fs::read_dir(&made)?.flatten().map(|e| e.path()).find(|p| p.to_string_lossy().contains("archive") && fs::read_to_string(p).is_ok_and(|t| t.contains(":-----BEGIN")));
+    let secret = fs::read_dir(&made)?.flatten().map(|e| e.path()).find(|p| {
+        p.to_string_lossy().contains("archive") && fs::read_to_string(p).is_ok_and(|t| t.contains(":-----BEGIN"))
+    });
     let secret = secret.with_context(|| format!("no revocation beside the archive key: {out:?}"))?;
     let file = secret.display().to_string();
     // Of another key: nothing is changed.
@@ -281,7 +290,10 @@ fn the_key_is_exported_and_published_as_other_programs_expect_it() -> Result<()>
         ensure!(fs::read(base.join("policy"))?.is_empty());
         let bytes = fs::read(base.join("hu").join(&hash))?;
         ensure!(bytes == fs::read(&file)?, "the certificate, binary");
-        ensure!(fs::metadata(base.join("hu").join(&hash))?.permissions().mode() & 0o444 == 0o444, "a web server reads it");
+        ensure!(
+            fs::metadata(base.join("hu").join(&hash))?.permissions().mode() & 0o444 == 0o444,
+            "a web server reads it"
+        );
         let (listing, _) = reader.gpg(&["--with-colons", "--show-keys"], &bytes)?;
         ensure!(String::from_utf8_lossy(&listing).contains(&new), "GnuPG reads it");
     }
@@ -345,11 +357,18 @@ fn row_10_the_practices_and_the_archives_expiry_is_announced_to_therapist_and_op
     for days in [41, 31, 30, 29, 14, 13, 1] {
         let at = end - TimeDelta::days(days) + TimeDelta::minutes(1);
         let round = play.pass(at)?;
-        let count = |words: &str| round.to(&s.therapist).filter(|post| post.read.text().contains(words)).filter(|post| !post.is_routine()).count();
+        let count = |words: &str| {
+            round
+                .to(&s.therapist)
+                .filter(|post| post.read.text().contains(words))
+                .filter(|post| !post.is_routine())
+                .count()
+        };
         let operator = round.posts.iter().filter(|post| post.to == ["ops@cabinet.example"]).count();
         told.push((days, count("La clé du cabinet"), count("La clé d\u{2019}archive"), operator));
     }
-    let expected = [(41, 0, 0, 0), (31, 0, 0, 0), (30, 1, 1, 2), (29, 0, 0, 0), (14, 1, 1, 2), (13, 0, 0, 0), (1, 1, 1, 2)];
+    let expected =
+        [(41, 0, 0, 0), (31, 0, 0, 0), (30, 1, 1, 2), (29, 0, 0, 0), (14, 1, 1, 2), (13, 0, 0, 0), (1, 1, 1, 2)];
     ensure!(told == expected, "{told:?}");
     // Without expiry: never, and not 1970.
     for key in [office, &archive] {

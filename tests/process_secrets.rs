@@ -63,9 +63,7 @@ fn invite_core_dumps() -> Result<()> {
 
 /// Waits for the daemon to be at work, in its log.
 fn wait_for_work(log: &Path, words: &str) -> Result<()> {
-    common::lab::wait(words, Duration::from_secs(30), || {
-        Ok(fs::read_to_string(log)?.contains(words).then_some(()))
-    })
+    common::lab::wait(words, Duration::from_secs(30), || Ok(fs::read_to_string(log)?.contains(words).then_some(())))
 }
 
 fn files(folder: &Path) -> Result<Vec<String>> {
@@ -80,7 +78,7 @@ fn ended_by(scene: &Scene, signal: Signal, look: impl FnOnce(u32) -> Result<()>)
     as_nobody(scene, &mut command)?;
     let mut child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
     let pid = child.id();
-    let seen = wait_for_work(&log, "cadre").and_then(|()| look(pid));
+    let seen = wait_for_work(&log, "running").and_then(|()| look(pid));
     // The first SIGSEGV only takes away the handler by which Rust tells a stack that overflowed; the next ones kill.
     let target = Pid::from_raw(pid.try_into()?);
     let ended = common::lab::wait("the end", Duration::from_secs(20), || {
@@ -223,7 +221,9 @@ fn the_systemd_unit_scores_under_two() -> Result<()> {
     let open = folder.path().join("cadre.service");
     let text: String = fs::read_to_string(&unit)?
         .lines()
-        .filter(|line| !["Protect", "Private", "Restrict", "SystemCall", "Capability"].iter().any(|w| line.starts_with(w)))
+        .filter(|line| {
+            !["Protect", "Private", "Restrict", "SystemCall", "Capability"].iter().any(|w| line.starts_with(w))
+        })
         .map(|line| format!("{line}\n"))
         .collect();
     fs::write(&open, text)?;

@@ -113,7 +113,9 @@ impl Certificates for Pinned<'_> {
             }
         }
         let retired = self.tools.registry.retired_keys().iter().map(PracticeKey::certificate);
-        found.extend(std::iter::once(own).chain(retired).filter(|own| own.handles().iter().any(|h| h == handle)).cloned());
+        found.extend(
+            std::iter::once(own).chain(retired).filter(|own| own.handles().iter().any(|h| h == handle)).cloned(),
+        );
         found
     }
 }

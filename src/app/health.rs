@@ -343,7 +343,8 @@ pub async fn tell_therapist_of_key(
     let Some(certificate) = therapist.certificate() else { return Ok(()) };
     // A key that was revoked has not expired, and its owner has been told; nor has one whose letters wait for another
     // reason.
-    let Some(expires) = certificate.expires_at(now).filter(|at| *at <= now && certificate.revocation().is_none()) else {
+    let Some(expires) = certificate.expires_at(now).filter(|at| *at <= now && certificate.revocation().is_none())
+    else {
         return Ok(());
     };
     let recipe = Recipe::StaffKeyExpiry {

@@ -109,7 +109,9 @@ impl Sender {
         let mut seen: HashSet<OutboxRow> = HashSet::new();
         if self.ctx.key.certificate().revocation().is_some() {
             // What it signs would be believed by nobody, or by those who don't know yet.
-            tracing::error!("the practice's key is revoked: nothing leaves until `cadre key rotate` has made a new one");
+            tracing::error!(
+                "the practice's key is revoked: nothing leaves until `cadre key rotate` has made a new one"
+            );
             return Ok(total);
         }
         loop {

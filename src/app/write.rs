@@ -308,7 +308,7 @@ impl Desk<'_> {
         rendered: Rendered,
         name: letters::Name,
     ) -> Written {
-        let mail = compose::in_clear(self.ctx, to, reader, head, rendered, carries_key(name));
+        let mail = compose::in_clear(self.ctx, to, reader, head, rendered, name.carries_key());
         Written { mail, sealing: Sealing::Clear }
     }
 
@@ -511,26 +511,8 @@ pub fn round_trip(ctx: &Context, head: Head) -> Written {
     Written { mail, sealing }
 }
 
-/// Letters that carry the practice's key.
-const fn carries_key(name: letters::Name) -> bool {
-    matches!(
-        name,
-        letters::Name::Undecryptable
-            | letters::Name::Stranger
-            | letters::Name::AboutKeys
-            | letters::Name::AboutKeysClear
-            | letters::Name::Invitation
-            | letters::Name::InvitationReminder
-            | letters::Name::InvitationProblem
-            | letters::Name::TherapistWelcome
-            | letters::Name::PracticeKeyRotated
-            | letters::Name::PracticeKeyRevoked
-            | letters::Name::PracticeKeyClear
-    )
-}
-
 fn with_key(ctx: &Context, mut parts: Vec<OutPart>, name: letters::Name) -> Vec<OutPart> {
-    if carries_key(name) {
+    if name.carries_key() {
         parts.push(compose::key_part(ctx));
     }
     parts

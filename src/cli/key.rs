@@ -99,7 +99,8 @@ fn describe(title: &str, certificate: &Certificate, now: DateTime<Utc>) {
     println!("{title}:");
     println!("  {}", grouped(&certificate.fingerprint()));
     for key in certificate.keys_at(now) {
-        let end = key.expires.map_or_else(|| "without expiry".to_owned(), |at| format!("until {}", at.format("%Y-%m-%d")));
+        let end =
+            key.expires.map_or_else(|| "without expiry".to_owned(), |at| format!("until {}", at.format("%Y-%m-%d")));
         println!("  {:<14} {:<18} since {}, {end}", key.algorithm, key.uses.join(" "), key.created.format("%Y-%m-%d"));
     }
     if let Some(revocation) = certificate.revocation() {
@@ -153,6 +154,8 @@ fn directory(config: &Config, json: bool, dir: &Path) -> Done {
     }
     println!("Serve {} as it is, so that one of these answers:", dir.display());
     urls.iter().for_each(|url| println!("  {url}"));
-    println!("The first host name must not exist where only the second is served. Content type: application/octet-stream.");
+    println!(
+        "The first host name must not exist where only the second is served. Content type: application/octet-stream."
+    );
     Ok(())
 }

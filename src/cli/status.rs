@@ -226,7 +226,9 @@ fn todo(state: &State) -> Vec<String> {
     }
     match state.practice_key {
         Some("revoked") => {
-            todo.push("the practice's key is revoked, and nothing leaves: `cadre key rotate` makes a new one".to_owned());
+            todo.push(
+                "the practice's key is revoked, and nothing leaves: `cadre key rotate` makes a new one".to_owned(),
+            );
         }
         Some(_) => {
             todo.push("the practice's key was changed, and nobody was told: `cadre key rotate` does it".to_owned());

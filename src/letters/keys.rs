@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::Name;
 use super::facts::KeyOwner;
 
 /// The practice has a new key; sealed, with the key attached.
@@ -60,4 +61,24 @@ pub struct StaffKeyRevoked {
     pub revoked: DateTime<Utc>,
     /// Stolen, or no reason given.
     pub hard: bool,
+}
+
+impl Name {
+    /// Letters that carry the practice's key.
+    pub const fn carries_key(self) -> bool {
+        matches!(
+            self,
+            Self::Undecryptable
+                | Self::Stranger
+                | Self::AboutKeys
+                | Self::AboutKeysClear
+                | Self::Invitation
+                | Self::InvitationReminder
+                | Self::InvitationProblem
+                | Self::TherapistWelcome
+                | Self::PracticeKeyRotated
+                | Self::PracticeKeyRevoked
+                | Self::PracticeKeyClear
+        )
+    }
 }

@@ -222,9 +222,8 @@ impl Certificate {
     /// The certificate without identities of other addresses, for whoever asks for this one.
     #[must_use]
     pub fn with_address_only(&self, address: &str) -> Self {
-        let of_address = |uid: &UserIDAmalgamation<'_>| {
-            email(uid.userid()).is_some_and(|known| known.eq_ignore_ascii_case(address))
-        };
+        let of_address =
+            |uid: &UserIDAmalgamation<'_>| email(uid.userid()).is_some_and(|known| known.eq_ignore_ascii_case(address));
         let cert = Cert::clone(&self.0);
         Self::new(cert.retain_userids(|uid| of_address(&uid)).retain_user_attributes(|_| false))
     }

@@ -154,11 +154,7 @@ pub(super) fn generate(
         .set_password(passphrase.map(|p| p.reveal().into()))
         .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
         .add_userid(user_id)
-        .add_subkey(
-            KeyFlags::empty().set_transport_encryption().set_storage_encryption(),
-            None,
-            CipherSuite::Cv25519,
-        )
+        .add_subkey(KeyFlags::empty().set_transport_encryption().set_storage_encryption(), None, CipherSuite::Cv25519)
         .set_profile(openpgp::Profile::RFC4880)?
         .set_features(Features::empty().set_seipdv1())?
         .generate()

@@ -74,8 +74,10 @@ impl SentKeys {
     ) -> Vec<Signature> {
         let genuine = |sig: &&Signature| {
             let key = pinned.cert().primary_key().key();
-            guarded(|| Ok(sig.verify_primary_key_revocation(key, key).is_ok() || self.by_revoker(sig, pinned, revokers, now)))
-                .unwrap_or(false)
+            guarded(|| {
+                Ok(sig.verify_primary_key_revocation(key, key).is_ok() || self.by_revoker(sig, pinned, revokers, now))
+            })
+            .unwrap_or(false)
         };
         self.revocations.iter().filter(genuine).cloned().collect()
     }
@@ -137,10 +139,9 @@ impl Certificate {
 pub(super) fn revocations(cert: &Cert) -> impl Iterator<Item = &Signature> {
     let lenient = Rules::lenient();
     let named: Vec<_> = cert.revocation_keys(&lenient).map(|revoker| revoker.revoker().1.clone()).collect();
-    let designated = cert
-        .primary_key()
-        .other_revocations()
-        .filter(move |sig| sig.get_issuers().iter().any(|maker| named.iter().any(|fp| maker.aliases(openpgp::KeyHandle::from(fp)))));
+    let designated = cert.primary_key().other_revocations().filter(move |sig| {
+        sig.get_issuers().iter().any(|maker| named.iter().any(|fp| maker.aliases(openpgp::KeyHandle::from(fp))))
+    });
     cert.primary_key().self_revocations().chain(designated)
 }
 

@@ -6,5 +6,6 @@ mod corpus;
 mod judging;
 mod offers;
 mod peers;
+mod ring;
 mod speed;
 mod support;

@@ -1,4 +1,5 @@
-//! Revocations and renewed certificates as their owners' programs make them.
+//! Revocations and renewed certificates as their owners' programs make them. Each test binary uses a part of it.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -26,9 +27,7 @@ pub fn alone(certificate: &Certificate) -> Result<Vec<u8>> {
 /// The revocation alone, binary.
 pub fn bare(certificate: &Certificate) -> Result<Vec<u8>> {
     let cert = openpgp::Cert::from_bytes(&certificate.to_bytes())?;
-    let is_revocation = |packet: &openpgp::Packet| {
-        matches!(packet, openpgp::Packet::Signature(sig) if sig.typ() == SignatureType::KeyRevocation)
-    };
+    let is_revocation = |packet: &openpgp::Packet| matches!(packet, openpgp::Packet::Signature(sig) if sig.typ() == SignatureType::KeyRevocation);
     let packet = cert.into_packets().find(is_revocation).context("no revocation")?;
     let mut bytes = Vec::new();
     packet.serialize(&mut bytes)?;

@@ -44,7 +44,9 @@ async fn begin(path: &Path, change: &KeyChange) -> Result<Begun, Failed> {
     let ctx = open_config(with_file(&config, change.file.as_deref())).await?;
     let lock = ctx.store.lock().map_err(|error| match error {
         StoreError::Locked { .. } => {
-            eprintln!("cadre: `cadre run` is working: stop it first (systemctl stop cadre), and start it again afterwards");
+            eprintln!(
+                "cadre: `cadre run` is working: stop it first (systemctl stop cadre), and start it again afterwards"
+            );
             FAILED
         }
         error => fail(&error),
