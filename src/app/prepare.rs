@@ -384,13 +384,7 @@ fn seal(
         message_id: examined.outer.message_id.clone(),
         subject: mime::strip_codes(&examined.headers().subject),
     };
-    let renewed = match (&client, examined.decision.verdict) {
-        (Some(client), Verdict::Verified) => ctx
-            .client_certificate(client)
-            .and_then(|pinned| keys::arrived::renewed(&pinned, &examined.sent))
-            .map(|renewed| enrol::stored(&renewed)),
-        _ => None,
-    };
+    let renewed = keys::arrived::renewed_client(ctx, client.as_ref(), &examined);
     let found = enrol::find(ctx, arrived, &examined, content.as_ref(), client.as_ref(), &therapist, now);
     let answers = examined.outer.references.iter().chain(&examined.outer.in_reply_to).cloned().collect();
     let row = MessageRow(ctx.store.new_id());

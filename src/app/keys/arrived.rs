@@ -10,14 +10,14 @@ use serde_json::json;
 use super::super::AppError;
 use super::super::context::{Context, Therapist};
 use super::super::enrol::stored;
-use super::super::examine::Registry;
+use super::super::examine::{Examined, Registry};
 use super::super::health;
 use super::super::post::{Owner, Post, Problem, Recipe};
 use super::Paper;
 use crate::mime::{self, AttachmentClass, FromField, Limits};
-use crate::model::{ClientId, Kind, Person, TherapistId};
+use crate::model::{ClientId, Kind, Person, TherapistId, Verdict};
 use crate::pgp::{Certificate, Revocation, SentKeys};
-use crate::store::{THERAPIST_KEYS_CHANGED, Tx};
+use crate::store::{self, Client, THERAPIST_KEYS_CHANGED, Tx};
 
 /// How many attached keys are looked at.
 const KEYS: usize = 8;
@@ -74,6 +74,12 @@ pub fn renewed(pinned: &Certificate, sent: &[SentKeys]) -> Option<Certificate> {
     let own = sent.iter().flat_map(SentKeys::certificates).filter(|key| key.fingerprint() == pinned.fingerprint());
     let merged = own.fold(pinned.clone(), |known, newer| known.merge(newer).unwrap_or(known));
     (merged != *pinned && merged.revocation() == pinned.revocation()).then_some(merged)
+}
+
+/// The same for a client, out of a verified letter of theirs.
+pub fn renewed_client(ctx: &Context, client: Option<&Client>, examined: &Examined) -> Option<store::Certificate> {
+    let client = client.filter(|_| examined.decision.verdict == Verdict::Verified)?;
+    renewed(&ctx.client_certificate(client)?, &examined.sent).map(|renewed| stored(&renewed))
 }
 
 /// Everybody whose pinned certificate is revoked by what came, whoever brought it: only the key itself, or who was named
