@@ -5,7 +5,7 @@ mod common;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
-use common::ledger::{by_message_id, distinct_to, lying, queue, replies_by_day, sound, sql, states};
+use common::ledger::{by_message_id, distinct_to, lying, queue, replies_by_day, sound, states};
 use common::scene::{OFFICE, Scene, march};
 use common::{Lab, PracticeOptions};
 
