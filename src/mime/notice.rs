@@ -60,6 +60,8 @@ struct Found<'a> {
     /// Groups of fields for machines.
     groups: Vec<Group>,
     envid: Option<String>,
+    /// Texts for machines: where boundaries don't match, the returned header is among them.
+    machine: Vec<String>,
     /// Header blocks of returned copies.
     returned: Vec<Vec<u8>>,
     /// A report about something else: read, complained of.
@@ -188,7 +190,9 @@ fn collect<'a>(entity: &'a Entity<'a>, found: &mut Found<'a>) {
     }
     match entity.kind.value.as_str() {
         kind if is_status(kind) => {
-            let said = groups(&entity.text(), &mut found.envid);
+            let text = clipped(entity.text());
+            let said = groups(&text, &mut found.envid);
+            found.machine.push(text);
             found.groups.extend(said.into_iter().filter(Group::says_something).take(MOST));
         }
         "message/disposition-notification" | "message/global-disposition-notification" => {
@@ -360,6 +364,9 @@ fn all_ids(entity: &Entity<'_>, found: &Found<'_>, headers: &[String], lines: &[
         add(group.ids.clone());
     }
     add(ids_in_lines(lines));
+    for text in &found.machine {
+        add(ids_in_lines(&text.lines().collect::<Vec<_>>()));
+    }
     for name in ["X-Original-Message-ID", "Original-Message-ID", "In-Reply-To", "References"] {
         let mut said: Vec<String> = entity.all(name).flat_map(|f| ids(&f.line())).collect();
         said.reverse();
