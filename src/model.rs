@@ -490,6 +490,9 @@ impl Address {
             return Err(AddressError::BadDomain);
         }
         let canonical = format!("{}@{}", local.to_lowercase(), ascii.to_ascii_lowercase());
+        if canonical.len() > 254 {
+            return Err(AddressError::TooLong);
+        }
         Ok(Self { typed, canonical })
     }
 
