@@ -193,7 +193,19 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
     let current = tools.key.certificate().fingerprint();
     let Layer { entity, encrypted, opened_with, .. } = layer;
     let to_retired = opened_with.filter(|opened| *opened != current);
-    Ok(Examined { outer, protected, entity, decision, notice, signature, encrypted, sent, revoked, to_retired, bytes_hash })
+    Ok(Examined {
+        outer,
+        protected,
+        entity,
+        decision,
+        notice,
+        signature,
+        encrypted,
+        sent,
+        revoked,
+        to_retired,
+        bytes_hash,
+    })
 }
 
 /// Nobody is registered: for a look at one certificate alone.

@@ -16,15 +16,16 @@ use super::keywords;
 use super::life;
 use super::locum;
 use super::notice;
-use super::post::{self, Post, Problem, Recipe};
+use super::post::{Post, Problem, Recipe};
 use super::prepare::{Arrived, Disposition, FromTherapist, Origin, Prepared, Sealed};
+use super::refusal;
 use super::reply;
 use super::requests;
 use super::therapist;
-use crate::domain::intake::{Action, Dropped, Refusal};
+use crate::domain::intake::{Action, Dropped};
 use crate::domain::keywords::{Keyword, Keywords};
 use crate::domain::rhythm::{OnLetter, Slot, next_digest, on_letter};
-use crate::letters::{self, Letter, RefusalReason};
+use crate::letters::RefusalReason;
 use crate::model::{
     Address, ClientState, Direction, Filing, Forwarding, Kind, Mark, MessageState, Scanned, TurnRow, Verdict,
 };
@@ -72,7 +73,7 @@ pub async fn apply(
         Prepared::Refuse { therapist, why, examined } => {
             if !tx.remember_bytes(&examined.bytes_hash, None, now).await? {
                 (Outcome::Dropped, Some(Disposal::Remove))
-            } else if refuse(ctx, tx, therapist, *why, now).await? {
+            } else if refusal::refuse(ctx, tx, therapist, *why, now).await? {
                 (Outcome::Refused, Some(Disposal::Attention))
             } else {
                 (Outcome::SetAside, Some(Disposal::Attention))
@@ -512,72 +513,6 @@ async fn aside(
     }))
 }
 
-async fn refuse(
-    ctx: &Context,
-    tx: &mut Tx,
-    therapist: &Therapist,
-    why: Refusal,
-    now: DateTime<Utc>,
-) -> Result<bool, AppError> {
-    let reason = match why {
-        Refusal::Unsigned => RefusalReason::Unsigned,
-        Refusal::UnknownSigner => RefusalReason::UnknownSigner,
-        Refusal::WrongSigner => RefusalReason::WrongSigner,
-        Refusal::Bad => RefusalReason::Bad,
-        Refusal::Undecryptable => RefusalReason::Undecryptable,
-        Refusal::Partial => RefusalReason::Partial,
-    };
-    send_refusal(ctx, tx, therapist, None, reason.into(), now).await
-}
-
-/// What a therapist is told of a mail that wasn't obeyed.
-pub struct Unobeyed<'a> {
-    pub reason: RefusalReason,
-    /// The commands that were understood in it, none of them carried out.
-    pub understood: Vec<&'static str>,
-    pub in_reply_to: Option<&'a str>,
-}
-
-impl From<RefusalReason> for Unobeyed<'_> {
-    fn from(reason: RefusalReason) -> Self {
-        Self { reason, understood: Vec::new(), in_reply_to: None }
-    }
-}
-
-/// Tells a therapist why nothing was done; `false` beyond the hour's ceiling.
-pub async fn send_refusal(
-    ctx: &Context,
-    tx: &mut Tx,
-    therapist: &Therapist,
-    client: Option<&Client>,
-    unobeyed: Unobeyed<'_>,
-    now: DateTime<Utc>,
-) -> Result<bool, AppError> {
-    let Unobeyed { reason, understood, in_reply_to } = unobeyed;
-    let word = serde_json::to_value(&reason).ok().and_then(|v| v.get("kind").cloned()).unwrap_or_default();
-    let code = client.map(|client| &client.code);
-    tx.journal(now, "refused", code, json!({ "therapist": therapist.id().0, "why": word })).await?;
-    if therapist.certificate().is_none() {
-        // Before the first day nothing can be sealed to them.
-        return Ok(false);
-    }
-    let hour_ago = now - TimeDelta::hours(1);
-    let sent = tx.count_for_therapist(Kind::Refusal, therapist.id(), hour_ago).await?;
-    if sent >= u64::from(ctx.config.intake.limits.refusals_an_hour) {
-        tx.count_up(&format!("refusals-beyond:{}", therapist.id())).await?;
-        return Ok(false);
-    }
-    let facts = letters::Refusal {
-        code: client.map(|client| client.code.clone()),
-        label: client.and_then(|client| client.label.clone()),
-        reason,
-        understood,
-    };
-    let letter = Letter::Refusal(facts);
-    post::to_therapist_sealed(ctx, tx, therapist, client, Kind::Refusal, &letter, now, in_reply_to).await?;
-    Ok(true)
-}
-
 async fn over_limit(
     ctx: &Context,
     tx: &mut Tx,
@@ -587,7 +522,7 @@ async fn over_limit(
 ) -> Result<(), AppError> {
     if let Some(therapist) = therapist {
         let limit = ctx.config.intake.max_message;
-        send_refusal(ctx, tx, therapist, None, RefusalReason::TooLarge { limit }.into(), now).await?;
+        refusal::send_refusal(ctx, tx, therapist, None, RefusalReason::TooLarge { limit }.into(), now).await?;
         return Ok(());
     }
     if let Some(client) = client {

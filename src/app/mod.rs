@@ -20,6 +20,7 @@ pub mod orders;
 pub mod post;
 pub mod prepare;
 mod record;
+pub mod refusal;
 pub mod registry;
 pub mod reply;
 mod requests;

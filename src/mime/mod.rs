@@ -39,8 +39,8 @@ pub use notice::{Notice, notice};
 pub use parse::{FromField, Mail};
 pub use protected::protected;
 pub use reply::{
-    ReplyText, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, strip_codes, strip_prefixes,
-    unmarked_quotes,
+    ReplyText, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, strip_codes,
+    strip_prefixes, unmarked_quotes,
 };
 pub use tree::undoubled;
 

@@ -52,7 +52,10 @@ fn only_the_key_itself_revokes() {
     assert!(sent.revoke(&revoked, &[], now()).is_none(), "nothing new");
     assert!(SentKeys::read(&revoked.to_bytes()).revoke(&pinned, &[], now()).is_some());
     let marie = cert("marie");
-    assert!(sent.revoke(&marie, &[], now()).is_none() && sent.revoke(&pinned, &[marie.clone()], now()).is_some());
+    assert!(
+        sent.revoke(&marie, &[], now()).is_none()
+            && sent.revoke(&pinned, std::slice::from_ref(&marie), now()).is_some()
+    );
     assert!(marie.merge(&pinned).is_err());
     assert_eq!(pinned.merge(&pinned).unwrap(), pinned);
 }
