@@ -145,10 +145,9 @@ fn a_rotation_that_is_killed_anywhere_is_finished_and_told_once() -> Result<()> 
     ensure!(!leftover, "a temporary file stayed");
     // `run` is the only one that works on the database: the command says so.
     let mut daemon = play.scene.practice.spawn_run()?;
-    common::lab::wait("the daemon", std::time::Duration::from_secs(20), || {
-        let out = play.scene.practice.run(&["key", "rotate", "--yes"])?;
-        Ok((out.status == Some(1) && out.stderr.contains("stop it first")).then_some(()))
-    })?;
+    daemon.wait_line("running", std::time::Duration::from_secs(20))?;
+    let out = play.scene.practice.run(&["key", "rotate", "--yes"])?;
+    ensure!(out.status == Some(1) && out.stderr.contains("stop it first"), "{out:?}");
     daemon.terminate(std::time::Duration::from_secs(10))?;
     Ok(())
 }
