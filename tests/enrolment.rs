@@ -428,7 +428,7 @@ fn a_therapists_key_comes_by_mail_and_a_client_goes_to_another_therapist() -> Re
     let specimens = stage.second.read(&round.one(&stage.second)?.raw)?;
     ensure!(specimens.decrypted, "no specimens");
     // Every form: with a day of return that is known, and without.
-    let forms = specimens.text().lines().filter(|line| line.trim() == "──── absence-unplanned").count();
+    let forms = specimens.text().lines().filter(|line| line.trim() == "──── absence-unplanned (fr)").count();
     ensure!(forms == 2, "{}", specimens.text());
     ensure!(!practice.run(&["therapist", "welcome", "second"])?.ok(), "a key that is there is not asked for");
 

@@ -195,9 +195,9 @@ pub async fn back(ctx: &Context, tx: &mut Tx, id: &TherapistId, now: DateTime<Ut
     let runs = live.iter().find(|other| other.days().covers(today));
     // Over, and waiting for the morning of its return.
     let over = live.iter().find(|other| other.days().is_over(today));
-    let begun = |other: &&&Absence| other.first_day <= today;
-    let just_back = ended.iter().filter(begun).any(|other| other.ended_at.is_some_and(|at| now - at < JUST_BACK));
-    let coming = live.iter().min_by_key(|other| other.first_day).filter(|_| !just_back);
+    let left = ended.iter().filter(|other| other.first_day <= today).filter_map(|other| other.ended_at).max();
+    let means_it = |other: &Absence| left.is_none_or(|at| now - at >= JUST_BACK || other.created_at > at);
+    let coming = live.iter().min_by_key(|other| other.first_day).filter(|other| means_it(other));
     let (clients, withdrawn) = match (runs, over, coming) {
         (Some(runs), ..) => (cut(ctx, tx, (*runs).clone(), today, now).await?, None),
         (None, Some(over), _) => {

@@ -48,6 +48,8 @@ fn a_transfer_leaves_nothing_with_the_wrong_therapist() -> Result<()> {
     ensure!(stage.sql("SELECT COUNT(*) FROM client WHERE therapist = 'second'")? == "1", "{}", round.story());
     let told = stage.told(&round, "accepte de passer")?;
     says(&told.read.text(), &["1 réponse qui attendait est retirée"])?;
+    let held = round.to(stage.therapist()).any(|post| post.read.text().contains("Retenez ceci."));
+    ensure!(held, "{}", round.story());
     // The reply is withdrawn and the letter unanswered, due as if it had come now; the card is asked for anew, the copies are gone.
     ensure!(stage.play.states(&scene.c1, "reply")? == ["cancelled"]);
     let turn = stage.play.turn(&scene.c1)?;
@@ -74,9 +76,9 @@ fn a_transfer_leaves_nothing_with_the_wrong_therapist() -> Result<()> {
     let say = |text: &str, at| stage.order_by(&stage.second, &format!("/to {}\n{text}", scene.c1), at);
     say("\nBonjour, je vous lis désormais.", march(2, 11, 0))?;
     ensure!(stage.sql("SELECT COUNT(*) FROM alert WHERE answered_at IS NULL")? == "0");
-    // What was sealed for the first is passed on to nobody.
+    // What was held is sealed for the first, who has got it; nothing of it is left for the second to pass on.
     say("/release H1", march(2, 11, 10))?;
-    ensure!(stage.last("refused")?.contains("not-releasable"), "{}", stage.last("refused")?);
+    ensure!(stage.last("refused")?.contains("unknown-number"), "{}", stage.last("refused")?);
     let round = stage.play.pass(march(2, 17, 0))?;
     says(&round.one(&scene.marie)?.read.text(), &["je vous lis désormais"])?;
     ensure!(scene.practice.run(&["journal", "verify"])?.ok());
