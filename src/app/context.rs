@@ -147,7 +147,8 @@ pub struct Context {
     therapist_keys_version: AtomicU64,
     pub letters: Letters,
     pub lines: Lines,
-    pub lexicon: Lexicon,
+    /// Of the operator's, read at the start; Cadre's own, when the first letter comes.
+    lexicon: OnceLock<Lexicon>,
     /// Somebody is in danger: the outbox is worked, and alarm commands are run, at once.
     pub alerted: Notify,
     pub called: Notify,
@@ -188,7 +189,10 @@ impl Context {
             .collect::<Result<Arc<[_]>, StartError>>()?;
         let letters = Letters::load(config.letters_folder.as_deref())?;
         let lines = Lines::built_in()?;
-        let lexicon = load_lexicon(&config)?;
+        let lexicon = match config.lexicon_folder {
+            Some(_) => OnceLock::from(load_lexicon(&config)?),
+            None => OnceLock::new(),
+        };
         let limits = Limits::for_message(config.intake.max_message);
         let url = format!("sqlite:{}", config.database.path.display());
         let store = Store::open(&url, Vault::new(&record), &config.database.journal_head).await?;
@@ -291,6 +295,11 @@ impl Context {
             .as_deref()
             .and_then(|days| therapist.schedule.narrowed(days).ok())
             .unwrap_or_else(|| therapist.schedule.clone())
+    }
+
+    /// The crisis lexicon. Cadre's own takes a while to read, and most commands need none.
+    pub fn lexicon(&self) -> &Lexicon {
+        self.lexicon.get_or_init(|| Lexicon::built_in().expect("the built-in lexicon is tested"))
     }
 
     /// Language and zone of mail to a client.

@@ -413,7 +413,7 @@ fn seal(
         bytes_hash: examined.bytes_hash,
         automatic,
         encrypted: examined.encrypted,
-        scan: scan(&ctx.lexicon, &examined, content.as_ref()).of_mail(automatic),
+        scan: scan(ctx.lexicon(), &examined, content.as_ref()).of_mail(automatic),
         standing,
         keywords,
         renewed,

@@ -47,6 +47,8 @@ pub async fn run(config: &Path, json: bool, once: bool) -> Done {
 }
 
 async fn daemon(ctx: Arc<crate::app::context::Context>, lock: crate::store::RunLock) -> Done {
+    // Before the first letter comes.
+    ctx.lexicon();
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| fail(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| fail(&error))?;
