@@ -250,7 +250,7 @@ pub fn signed_in_clear(key: &PracticeKey, mail: &Outgoing) -> Result<Vec<u8>, Ma
 /// # Errors
 /// [`MailError::Letter`].
 pub fn render(ctx: &Context, letter: &Letter, reader: Reader) -> Result<Rendered, MailError> {
-    Ok(ctx.letters.render(letter, reader)?)
+    Ok(ctx.letters().render(letter, reader)?)
 }
 
 /// The parts of a therapist's letter as the client gets it: the words, the line that says which letters

@@ -145,9 +145,10 @@ pub struct Context {
     absences_version: AtomicU64,
     /// The same for therapists' certificates.
     therapist_keys_version: AtomicU64,
-    pub letters: Letters,
+    /// With the operator's own, read at the start; Cadre's alone, when the first is written.
+    letters: OnceLock<Letters>,
     pub lines: Lines,
-    /// Of the operator's, read at the start; Cadre's own, when the first letter comes.
+    /// Likewise.
     lexicon: OnceLock<Lexicon>,
     /// Somebody is in danger: the outbox is worked, and alarm commands are run, at once.
     pub alerted: Notify,
@@ -187,7 +188,10 @@ impl Context {
             .iter()
             .map(|settings| Ok(Arc::new(therapist(&config, settings, &calendar)?)))
             .collect::<Result<Arc<[_]>, StartError>>()?;
-        let letters = Letters::load(config.letters_folder.as_deref())?;
+        let letters = match config.letters_folder.as_deref() {
+            Some(folder) => OnceLock::from(Letters::load(Some(folder))?),
+            None => OnceLock::new(),
+        };
         let lines = Lines::built_in()?;
         let lexicon = match config.lexicon_folder {
             Some(_) => OnceLock::from(load_lexicon(&config)?),
@@ -297,7 +301,17 @@ impl Context {
             .unwrap_or_else(|| therapist.schedule.clone())
     }
 
-    /// The crisis lexicon. Cadre's own takes a while to read, and most commands need none.
+    /// What Cadre writes. Its own texts take a while to read, and most commands need none.
+    pub fn letters(&self) -> &Letters {
+        self.letters.get_or_init(|| Letters::load(None).expect("the built-in letters are tested"))
+    }
+
+    /// As [`Context::letters`], where any were read: letters of the operator's always are.
+    pub fn letters_read(&self) -> Option<&Letters> {
+        self.letters.get()
+    }
+
+    /// The crisis lexicon; likewise.
     pub fn lexicon(&self) -> &Lexicon {
         self.lexicon.get_or_init(|| Lexicon::built_in().expect("the built-in lexicon is tested"))
     }

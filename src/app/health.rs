@@ -10,6 +10,7 @@ use super::AppError;
 use super::context::{Context, Therapist};
 use super::post::{Owner, Post, Problem, Recipe};
 use crate::failpoint::failpoint;
+use crate::letters::Letters;
 use crate::model::{ClientCode, Kind, OutboxRow};
 use crate::net::{NetError, Service};
 use crate::pgp::{CertProblem, Purpose};
@@ -183,7 +184,7 @@ pub async fn watch_journal(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppE
 /// # Errors
 /// [`AppError::Store`].
 pub async fn watch_letters(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
-    let broken = ctx.letters.unusable();
+    let broken = ctx.letters_read().map(Letters::unusable).unwrap_or_default();
     let told: BTreeSet<String> = match ctx.store.read().await?.meta(OWN_LETTERS).await? {
         Some(text) => serde_json::from_str(&text).unwrap_or_default(),
         None => BTreeSet::new(),

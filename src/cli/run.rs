@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{Done, FAILED, complain, fail, open, print_json};
 use crate::app::supervisor;
+use crate::letters::Letters;
 use crate::notify;
 
 /// How long an orderly end may take.
@@ -19,7 +20,7 @@ const CLOSE_WITHIN: std::time::Duration = std::time::Duration::from_millis(700);
 pub async fn run(config: &Path, json: bool, once: bool) -> Done {
     let ctx = Arc::new(open(config).await?);
     let lock = ctx.store.lock().map_err(|error| fail(&error))?;
-    for problem in ctx.letters.problems() {
+    for problem in ctx.letters_read().into_iter().flat_map(Letters::problems) {
         tracing::warn!(%problem, "an operator's letter isn't used");
     }
     if once {
@@ -49,6 +50,7 @@ pub async fn run(config: &Path, json: bool, once: bool) -> Done {
 async fn daemon(ctx: Arc<crate::app::context::Context>, lock: crate::store::RunLock) -> Done {
     // Before the first letter comes.
     ctx.lexicon();
+    ctx.letters();
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| fail(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| fail(&error))?;

@@ -130,7 +130,7 @@ pub async fn digest(config: &Path, json: bool, therapist: Option<&str>, html: bo
     if json {
         return print_json(&sheet);
     }
-    let rendered = ctx.letters.render(&Letter::Digest(letters::Digest::of(&sheet)), therapist.reader());
+    let rendered = ctx.letters().render(&Letter::Digest(letters::Digest::of(&sheet)), therapist.reader());
     match rendered {
         Ok(rendered) if html => println!("{}", rendered.html.unwrap_or_default()),
         Ok(rendered) => println!("{}\n\n{}", rendered.subject, rendered.text),

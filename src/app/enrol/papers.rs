@@ -57,7 +57,7 @@ fn specimens_in(desk: &Desk<'_>, language: Language) -> Result<Vec<letters::Spec
     for name in letters::Name::ALL.iter().filter(|name| !name.is_staff()) {
         let mut forms = Vec::new();
         for nth in 0..letters::Letters::samples(*name) {
-            let form = ctx.letters.preview(*name, nth, &own, reader).map_err(compose::MailError::from)?;
+            let form = ctx.letters().preview(*name, nth, &own, reader).map_err(compose::MailError::from)?;
             // The practice's own facts may make two forms the same.
             forms.extend(form.filter(|form| !forms.contains(form)));
         }
