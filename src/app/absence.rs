@@ -377,21 +377,18 @@ pub async fn tick(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut read = ctx.store.read().await?;
     refresh(ctx, &mut read).await?;
     drop(read);
-    let absences = ctx.absences();
-    let live: Vec<&Absence> = absences.iter().filter(|absence| absence.is_live()).collect();
-    for absence in &live {
-        let Some(therapist) = ctx.therapist(&absence.therapist) else { continue };
-        let others: Vec<Days> = live
-            .iter()
-            .filter(|other| other.id != absence.id && other.therapist == absence.therapist)
-            .map(|other| other.days())
-            .collect();
+    for known in ctx.absences().iter().filter(|absence| absence.is_live()) {
         let mut tx = ctx.store.begin().await?;
-        if let Some(step) = step(&absence.course(), &therapist.schedule, &others, now) {
-            // It may have been ended by another process since.
-            if let Some(absence) = tx.absence(absence.id).await?.filter(Absence::is_live) {
-                take_step(ctx, &mut tx, absence, step, now).await?;
-            }
+        // Read again: another process may have ended one, or entered another, since.
+        let all = tx.absences().await?;
+        let Ok(therapist) = with(ctx, &known.therapist, &all) else { continue };
+        let live = all.iter().filter(|other| other.is_live() && other.therapist == known.therapist);
+        let (this, others): (Vec<&Absence>, Vec<&Absence>) = live.partition(|other| other.id == known.id);
+        let others: Vec<Days> = others.into_iter().map(Absence::days).collect();
+        if let Some(absence) = this.first()
+            && let Some(step) = step(&absence.course(), &therapist.schedule, &others, now)
+        {
+            take_step(ctx, &mut tx, (*absence).clone(), step, now).await?;
         }
         heal(ctx, &mut tx, &therapist, now).await?;
         tx.commit().await?;
