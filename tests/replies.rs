@@ -379,7 +379,7 @@ fn a_late_reply_leaves_within_the_grace_and_a_missed_day_is_said_once() -> Resul
     ensure!(play.pass(march(2, 13, 50))?.posts.is_empty(), "too early");
     let round = play.pass(march(2, 14, 1))?;
     ensure!(round.posts.len() == 1 && round.posts[0].is_routine(), "{}", round.story());
-    says(&round.posts[0].read.text(), &[&s.c1, &s.c2, "À répondre avant"])?;
+    says(&round.posts[0].read.text(), &[&s.c1, &s.c2, "Réponses attendues avant"])?;
     for minute in [5, 30] {
         ensure!(play.pass(march(2, 14, minute))?.posts.is_empty(), "a second reminder");
     }
