@@ -448,6 +448,9 @@ async fn hold(
     let row = Message { held_no: Some(number), ..message(sealed, Kind::Letter, MessageState::Held) };
     tx.insert_message(&row).await?;
     tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    if let Some((signer, digest, _)) = &sealed.signature {
+        tx.hold_signature(sealed.row, signer, digest).await?;
+    }
     let passed_on = releasable(&row);
     let place = Place { number: Some(format!("H{number}")), safety, passed_on, ..Place::default() };
     crisis::raise(ctx, tx, sealed, place, now).await?;

@@ -332,6 +332,7 @@ impl Mail<'_> {
             return Ok(Err(Refused::of(client, RefusalReason::NotReleasable { number })));
         }
         tx.set_message_state(message.id, MessageState::Released).await?;
+        tx.release_signature(message.id, self.now).await?;
         let schedule = self.ctx.schedule(&self.from.therapist, client);
         if client.state.in_treatment()
             // From now on, and not from its arrival: it could not be answered before.

@@ -32,6 +32,42 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Keeps what a held letter was signed as, until it is passed on or discarded: as long as it is held, the same
+    /// signature in another mail is no replay.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn hold_signature(&mut self, message: MessageRow, signer: &str, digest: &[u8]) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO held_signature (message_id, signer_hash, digest_hash) VALUES ($1, $2, $3)")
+            .bind(message.0)
+            .bind(self.vault().lookup(Lookup::Signer, signer.to_ascii_uppercase().as_bytes()).to_vec())
+            .bind(self.vault().lookup(Lookup::Digest, digest).to_vec())
+            .execute(&mut *self.conn)
+            .await?;
+        Ok(())
+    }
+
+    /// A held letter was passed on: from now on its signature is known as that of a filed one.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn release_signature(&mut self, message: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO replay (signer_hash, digest_hash, message_id, at) \
+             SELECT signer_hash, digest_hash, message_id, $2 FROM held_signature WHERE message_id = $1 \
+             ON CONFLICT (signer_hash, digest_hash) DO NOTHING",
+        )
+        .bind(message.0)
+        .bind(micros(at))
+        .execute(&mut *self.conn)
+        .await?;
+        sqlx::query("DELETE FROM held_signature WHERE message_id = $1")
+            .bind(message.0)
+            .execute(&mut *self.conn)
+            .await?;
+        Ok(())
+    }
+
     /// Whether that certificate's signature over data of this digest is known; inside, the message it became.
     ///
     /// # Errors

@@ -104,3 +104,19 @@ fn row_28_a_letter_played_before_it_arrives_does_not_stop_the_real_one() -> Resu
     filed(&mut desk, &raw, "unsigned").context("unsigned, after a stranger's copy")?;
     Ok(())
 }
+
+#[test]
+fn row_18_a_held_letter_that_was_passed_on_comes_no_second_time() -> Result<()> {
+    let mut desk = Desk::open(light(), each())?;
+    desk.secret(&[WORDS]);
+    let letter = crate::common::Letter { protected: false, ..desk.letter("La digue", WORDS) };
+    let raw = desk.scene.marie.write(&letter)?;
+    let seen = desk.play(&with_field(&raw, "From", "Paul <paul@client.example>"))?;
+    ensure!(Seen::only(&seen.marie)?["number"] == "H1", "{:#?}", seen.marie);
+    let text = format!("/to {}\n/release H1", desk.scene.c1);
+    let order = crate::common::Letter::new(crate::common::scene::OFFICE, "x", &text).at(desk.now);
+    let order = desk.scene.therapist.write(&order)?;
+    desk.play(&order)?;
+    // From then on the same signature in another mail is a copy.
+    dropped(&mut desk, &with_field(&raw, "Message-ID", &format!("<{}@client.example>", nonce())))
+}

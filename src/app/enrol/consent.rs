@@ -321,6 +321,7 @@ async fn release_held(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime
     let theirs = held.iter().filter(|message| message.client == Some(client.id) && message.direction == Direction::In);
     for message in theirs.filter(|message| intake::releasable(message)) {
         tx.set_message_state(message.id, MessageState::Released).await?;
+        tx.release_signature(message.id, now).await?;
         intake::forward_now(ctx, tx, &therapist, message, now).await?;
         tx.journal(now, "released", Some(&client.code), json!({ "why": "transfer" })).await?;
     }
