@@ -6,22 +6,10 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
+use common::Person;
 use common::ledger::sql;
 use common::play::{Play, Post, Round};
-use common::scene::{OFFICE, march};
-use common::{Letter, Person};
-
-/// A therapist's mail about nobody, such as `/absent`.
-fn order(play: &Play, who: &Person, text: &str, at: DateTime<Utc>) -> Result<Round> {
-    who.deliver(&play.scene.lab, &Letter::new(OFFICE, "absence", text).at(at))?;
-    play.pass(at)
-}
-
-/// How many mails of a kind were ever made.
-fn made(play: &Play, kind: &str) -> Result<usize> {
-    let rows = sql(&play.scene.practice, &format!("SELECT COUNT(*) FROM outbox WHERE kind = '{kind}'"))?;
-    Ok(rows.trim().parse()?)
-}
+use common::scene::march;
 
 fn due(play: &Play, code: &str) -> Result<String> {
     Ok(play.turn(code)?["due"].as_str().unwrap_or("none").to_owned())
@@ -46,27 +34,27 @@ fn a_planned_absence_is_announced_stops_the_clock_and_ends() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
     // Announced fourteen days before, at seven.
-    let round = order(&play, &s.therapist, "/absent 2026-03-23 2026-03-27", march(2, 8, 0))?;
+    let round = play.order(&s.therapist, "/absent 2026-03-23 2026-03-27", march(2, 8, 0))?;
     nobody_told(&play, &round)?;
-    ensure!(made(&play, "receipt")? == 1, "{}", round.story());
+    ensure!(play.made("receipt")? == 1, "{}", round.story());
     for wrong in ["/absent 2026-03-25 2026-04-02", "/absent 23/03/2026 23/03/2026", "/absent 2026-02-02 2026-02-06"] {
-        let refused = made(&play, "refusal")?;
-        let round = order(&play, &s.therapist, wrong, march(2, 8, 10 + refused as u32))?;
-        ensure!(made(&play, "refusal")? == refused + 1, "{wrong}: {}", round.story());
+        let refused = play.made("refusal")?;
+        let round = play.order(&s.therapist, wrong, march(2, 8, 10 + refused as u32))?;
+        ensure!(play.made("refusal")? == refused + 1, "{wrong}: {}", round.story());
     }
     nobody_told(&play, &play.pass(march(9, 5, 59))?)?;
     both_told(&play, &play.pass(march(9, 6, 0))?)?;
-    ensure!(made(&play, "absence-planned")? == 2);
+    ensure!(play.made("absence-planned")? == 2);
 
     // What would be due in it is due after it: that Monday's summer time has begun.
     let round = play.letter(&s.marie, "Une lettre du vendredi.\n", march(20, 10, 0))?;
     round.one(&s.marie)?;
     ensure!(due(&play, &s.c1)? == "2026-03-30T16:00:00Z", "{}", due(&play, &s.c1)?);
     both_told(&play, &play.pass(march(23, 6, 0))?)?;
-    ensure!(made(&play, "absence-start")? == 2);
+    ensure!(play.made("absence-start")? == 2);
 
     // In it: an acknowledgement, no digest, no reminder, no miss.
-    let digests = made(&play, "digest")?;
+    let digests = play.made("digest")?;
     let round = play.letter(&s.paul, "Une lettre en votre absence.\n", march(24, 9, 0))?;
     ensure!(round.one(&s.paul)?.read.decrypted && due(&play, &s.c2)? == "2026-03-30T16:00:00Z", "{}", round.story());
     for day in 24..=29 {
@@ -75,15 +63,15 @@ fn a_planned_absence_is_announced_stops_the_clock_and_ends() -> Result<()> {
             ensure!(round.posts.is_empty(), "on the {day}th: {}", round.story());
         }
     }
-    ensure!(made(&play, "digest")? == digests && made(&play, "missed-day")? == 0);
+    ensure!(play.made("digest")? == digests && play.made("missed-day")? == 0);
 
     // The first day of work, at seven; and the letters are due at its slot.
     nobody_told(&play, &play.pass(march(30, 4, 59))?)?;
     both_told(&play, &play.pass(march(30, 5, 0))?)?;
-    ensure!(made(&play, "absence-return")? == 2 && made(&play, "digest")? == digests + 1);
+    ensure!(play.made("absence-return")? == 2 && play.made("digest")? == digests + 1);
     ensure!(play.pass(march(30, 6, 0))?.to(&s.marie).next().is_none());
     let missed = play.pass(march(30, 18, 30))?;
-    ensure!(made(&play, "missed-day")? == 2, "the clock runs again: {}", missed.story());
+    ensure!(play.made("missed-day")? == 2, "the clock runs again: {}", missed.story());
     ensure!(s.practice.run(&["journal", "verify"])?.ok());
     Ok(())
 }
@@ -104,31 +92,31 @@ fn what_is_owed_moves_out_of_an_absence_and_back() -> Result<()> {
     ensure!(slot(&play)? == "2026-03-02T17:00:00Z");
 
     // From today on: told at once, and everything waits for the Monday after.
-    let round = order(&play, &s.therapist, "/absent 02/03/2026 au 06/03/2026", march(2, 8, 0))?;
+    let round = play.order(&s.therapist, "/absent 02/03/2026 au 06/03/2026", march(2, 8, 0))?;
     both_told(&play, &round)?;
-    ensure!(made(&play, "absence-start")? == 2 && made(&play, "absence-planned")? == 0);
+    ensure!(play.made("absence-start")? == 2 && play.made("absence-planned")? == 0);
     ensure!(slot(&play)? == "2026-03-09T17:00:00Z" && due(&play, &s.c2)? == "2026-03-09T17:00:00Z");
     let round = play.pass(march(2, 17, 0))?;
     ensure!(round.posts.is_empty(), "nothing leaves: {}", round.story());
 
     // Back on Wednesday afternoon: replies leave that evening, what is unanswered is due the day after.
-    let round = order(&play, &s.therapist, "/retour", march(4, 14, 0))?;
+    let round = play.order(&s.therapist, "/retour", march(4, 14, 0))?;
     both_told(&play, &round)?;
-    ensure!(made(&play, "absence-return")? == 2, "{}", round.story());
+    ensure!(play.made("absence-return")? == 2, "{}", round.story());
     ensure!(slot(&play)? == "2026-03-04T17:00:00Z" && due(&play, &s.c2)? == "2026-03-05T17:00:00Z");
     let round = play.pass(march(4, 17, 0))?;
     ensure!(round.one(&s.marie)?.read.text().contains("Une réponse qui attend."), "{}", round.story());
-    ensure!(made(&play, "missed-day")? == 0);
+    ensure!(play.made("missed-day")? == 0);
 
     // A second one contradicts nothing: there is none.
-    order(&play, &s.therapist, "/back", march(4, 18, 0))?;
-    ensure!(made(&play, "refusal")? == 1);
+    play.order(&s.therapist, "/back", march(4, 18, 0))?;
+    ensure!(play.made("refusal")? == 1);
 
     // Withdrawn before it began: today's slot is today's again, and those who were told are told.
     ensure!(due(&play, &s.c2)? == "2026-03-05T17:00:00Z");
-    order(&play, &s.therapist, "/absent 2026-03-05 2026-03-13", march(4, 18, 30))?;
+    play.order(&s.therapist, "/absent 2026-03-05 2026-03-13", march(4, 18, 30))?;
     ensure!(due(&play, &s.c2)? == "2026-03-16T17:00:00Z");
-    let round = order(&play, &s.therapist, "/back", march(4, 18, 40))?;
+    let round = play.order(&s.therapist, "/back", march(4, 18, 40))?;
     both_told(&play, &round)?;
     ensure!(due(&play, &s.c2)? == "2026-03-05T17:00:00Z", "{}", due(&play, &s.c2)?);
     Ok(())
@@ -148,16 +136,16 @@ fn an_absence_of_the_file_is_kept_while_it_stands_there() -> Result<()> {
     ensure!(due(&play, &s.c1)? == "2026-03-12T17:00:00Z", "{}", due(&play, &s.c1)?);
     // `/back` ends it for good, though it stands in the file.
     both_told(&play, &play.pass(march(9, 6, 0))?)?;
-    both_told(&play, &order(&play, &s.therapist, "/back", march(9, 9, 0))?)?;
+    both_told(&play, &play.order(&s.therapist, "/back", march(9, 9, 0))?)?;
     ensure!(due(&play, &s.c1)? == "2026-03-09T17:00:00Z", "{}", due(&play, &s.c1)?);
     nobody_told(&play, &play.pass(march(9, 9, 30))?)?;
     // Another one that is taken out of the file again.
     fs::write(&s.practice.config, format!("{before}{}", absence.replace("-03-09", "-03-16").replace("-11", "-18")))?;
     play.pass(march(10, 9, 0))?;
-    ensure!(made(&play, "absence-planned")? == 4 && made(&play, "absence-return")? == 2);
+    ensure!(play.made("absence-planned")? == 4 && play.made("absence-return")? == 2);
     fs::write(&s.practice.config, &before)?;
     play.pass(march(10, 9, 10))?;
-    ensure!(made(&play, "absence-return")? == 4);
+    ensure!(play.made("absence-return")? == 4);
     Ok(())
 }
 
@@ -171,7 +159,7 @@ fn an_unplanned_absence_is_entered_by_the_operator() -> Result<()> {
     ensure!(s.practice.run(&["absent", "personne"])?.status == Some(2));
     let round = play.pass(march(2, 9, 1))?;
     both_told(&play, &round)?;
-    ensure!(made(&play, "absence-unplanned")? == 2, "{}", round.story());
+    ensure!(play.made("absence-unplanned")? == 2, "{}", round.story());
     let sheet = s.practice.json(&["digest", "--preview"])?;
     ensure!(sheet["absence"]["from"] == "2026-03-02" && sheet["absence"]["to"].is_null(), "{:#}", sheet["absence"]);
     // Nobody knows until when: due at no known time, told so, never missed.
@@ -180,7 +168,7 @@ fn an_unplanned_absence_is_entered_by_the_operator() -> Result<()> {
     ensure!(round.one(&s.paul)?.read.decrypted && due(&play, &s.c2)? == "none", "{}", round.story());
     ensure!(play.pass(march(3, 20, 0))?.posts.is_empty());
     play.answer(&forward, "Une réponse malgré tout.", march(3, 21, 0))?;
-    ensure!(made(&play, "refusal")? == 1);
+    ensure!(play.made("refusal")? == 1);
     // Then the end is known, and the clients are told it.
     let out =
         s.practice.run_at(march(5, 9, 0), &["absent", "exemple", "--until", "2026-03-13", "--json"])?.expect_ok()?;
@@ -239,7 +227,7 @@ fn a_locum_sees_what_was_agreed_and_only_in_the_absence() -> Result<()> {
     // Answered: the copies are gone.
     play.answer(&forward, "Une réponse à tout.", march(2, 8, 0))?;
     play.pass(march(2, 17, 0))?;
-    order(&play, &s.therapist, "/absent 2026-03-04 2026-03-06", march(2, 18, 0))?;
+    play.order(&s.therapist, "/absent 2026-03-04 2026-03-06", march(2, 18, 0))?;
     ensure!(copies(&play)? == "0", "{}", copies(&play)?);
     // One unanswered letter when it begins.
     play.letter(&s.marie, "Le mot du mardi, sans réponse.\n", march(3, 10, 0))?;
@@ -250,7 +238,7 @@ fn a_locum_sees_what_was_agreed_and_only_in_the_absence() -> Result<()> {
         to_second(&round, &second).iter().map(|post| Ok(second.read(&post.raw)?.text())).collect::<Result<_>>()?;
     ensure!(got.iter().any(|text| text.contains("Le mot du mardi, sans réponse.")), "{got:?}");
     ensure!(got.iter().all(|text| !text.contains("Paul") && !text.contains("accord")), "{got:?}");
-    ensure!(made(&play, "locum-cover")? == 1 && made(&play, "locum")? == 1 && made(&play, "absence-start")? == 1);
+    ensure!(play.made("locum-cover")? == 1 && play.made("locum")? == 1 && play.made("absence-start")? == 1);
     ensure!(copies(&play)? == "0", "what was handed over isn't kept");
 
     // What arrives in it, of Marie's and of nobody else's.
@@ -270,13 +258,13 @@ fn a_locum_sees_what_was_agreed_and_only_in_the_absence() -> Result<()> {
         play.pass(at)
     };
     for (n, refused) in ["/discharge silent", "/label Quelqu'un", "/cancel"].iter().enumerate() {
-        let before = made(&play, "refusal")?;
+        let before = play.made("refusal")?;
         say(refused, march(4, 10, n as u32))?;
-        ensure!(made(&play, "refusal")? == before + 1, "{refused}");
+        ensure!(play.made("refusal")? == before + 1, "{refused}");
     }
-    let before = made(&play, "refusal")?;
-    order(&play, &second, &format!("/to {}\n\nBonjour Paul.", s.c2), march(4, 10, 30))?;
-    ensure!(made(&play, "refusal")? == before + 1);
+    let before = play.made("refusal")?;
+    play.order(&second, &format!("/to {}\n\nBonjour Paul.", s.c2), march(4, 10, 30))?;
+    ensure!(play.made("refusal")? == before + 1);
     say("Je remplace votre thérapeute, et je vous ai lue.", march(4, 11, 0))?;
     ensure!(play.turn(&s.c1)?["state"] == "answered", "{}", play.turn(&s.c1)?);
     let round = play.pass(march(4, 17, 0))?;
@@ -287,9 +275,9 @@ fn a_locum_sees_what_was_agreed_and_only_in_the_absence() -> Result<()> {
     play.pass(march(9, 6, 0))?;
     let round = play.letter(&s.marie, "Le mot de la semaine d'après.\n", march(9, 9, 0))?;
     ensure!(to_second(&round, &second).is_empty());
-    let before = made(&play, "refusal")?;
+    let before = play.made("refusal")?;
     let round = say("Encore un mot.", march(9, 10, 0))?;
-    ensure!(made(&play, "refusal")? == before + 1, "{}", round.story());
+    ensure!(play.made("refusal")? == before + 1, "{}", round.story());
     ensure!(play.turn(&s.c1)?["state"] == "open");
     ensure!(s.practice.run(&["journal", "verify"])?.ok());
     Ok(())
@@ -301,8 +289,8 @@ fn an_alert_comes_to_the_locum_too_with_nothing_of_the_therapists_own() -> Resul
     let play = Play::new()?;
     let s = &play.scene;
     let second = second(&play)?;
-    order(&play, &s.therapist, &format!("/to {}\n/label Marie des neiges", s.c1), march(2, 3, 0))?;
-    order(&play, &s.therapist, &format!("/to {}\n/card\n\nNom : Marie M.\nTéléphone : 06 42", s.c1), march(2, 3, 5))?;
+    play.order(&s.therapist, &format!("/to {}\n/label Marie des neiges", s.c1), march(2, 3, 0))?;
+    play.order(&s.therapist, &format!("/to {}\n/card\n\nNom : Marie M.\nTéléphone : 06 42", s.c1), march(2, 3, 5))?;
     play.letter(&s.marie, "J'accepte le remplacement\n\nMerci.\n", march(2, 4, 0))?;
     let alert = |round: &Round, person: &Person| -> Result<Option<common::Read>> {
         let all: Vec<_> = round.to(person).map(|post| person.read(&post.raw)).collect::<Result<_>>()?;
@@ -317,7 +305,7 @@ fn an_alert_comes_to_the_locum_too_with_nothing_of_the_therapists_own() -> Resul
     let card = own.attachments.iter().find(|attachment| attachment.0 == "card.asc").context("no card")?;
     let (card, _) = s.therapist.gpg(&["--decrypt"], &card.2)?;
     ensure!(String::from_utf8_lossy(&card).contains("06 42"));
-    order(&play, &s.therapist, "/absent 2026-03-04 2026-03-06", march(2, 18, 0))?;
+    play.order(&s.therapist, "/absent 2026-03-04 2026-03-06", march(2, 18, 0))?;
     play.pass(march(4, 6, 0))?;
 
     // In it to both: the locum gets the letter, but neither label nor card.

@@ -3,22 +3,9 @@
 mod common;
 
 use anyhow::{Context as _, Result, ensure};
-use chrono::{DateTime, Utc};
-use common::ledger::sql;
+use common::Person;
 use common::play::{Play, Round, says};
-use common::scene::{OFFICE, march};
-use common::{Letter, Person};
-
-fn order(play: &Play, who: &Person, text: &str, at: DateTime<Utc>) -> Result<Round> {
-    who.deliver(&play.scene.lab, &Letter::new(OFFICE, "absence", text).at(at))?;
-    play.pass(at)
-}
-
-/// How many mails of a kind were ever made.
-fn made(play: &Play, kind: &str) -> Result<usize> {
-    let rows = sql(&play.scene.practice, &format!("SELECT COUNT(*) FROM outbox WHERE kind = '{kind}'"))?;
-    Ok(rows.trim().parse()?)
-}
+use common::scene::march;
 
 fn state(play: &Play, code: &str) -> Result<String> {
     Ok(play.scene.thread(code)?["state"].as_str().context("a state")?.to_owned())
@@ -40,22 +27,22 @@ fn told(round: &Round, play: &Play, subject: &str) -> Result<String> {
 fn back_ends_the_absence_that_is_meant_and_spares_the_next() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
-    order(&play, &s.therapist, "/absent 2026-03-04 2026-03-06", march(2, 8, 0))?;
-    order(&play, &s.therapist, "/absent 2026-03-16 2026-03-20", march(2, 8, 10))?;
+    play.order(&s.therapist, "/absent 2026-03-04 2026-03-06", march(2, 8, 0))?;
+    play.order(&s.therapist, "/absent 2026-03-16 2026-03-20", march(2, 8, 10))?;
     play.pass(march(4, 6, 30))?;
     // Home on Saturday: the one that is over, and waits for Monday's first hours, is meant.
-    let round = order(&play, &s.therapist, "/back", march(7, 9, 0))?;
+    let round = play.order(&s.therapist, "/back", march(7, 9, 0))?;
     says(&told(&round, &play, "reçu")?, &["Absence terminée."])?;
-    ensure!(made(&play, "absence-return")? == 2, "both are told of the return: {}", round.story());
+    ensure!(play.made("absence-return")? == 2, "both are told of the return: {}", round.story());
     // Said twice, it takes no holiday away.
-    let refused = made(&play, "refusal")?;
-    let round = order(&play, &s.therapist, "/back", march(7, 9, 5))?;
-    ensure!(made(&play, "refusal")? == refused + 1, "{}", round.story());
+    let refused = play.made("refusal")?;
+    let round = play.order(&s.therapist, "/back", march(7, 9, 5))?;
+    ensure!(play.made("refusal")? == refused + 1, "{}", round.story());
     play.letter(&s.marie, "Une lettre du dimanche de la deuxième absence.\n", march(15, 12, 0))?;
     let due = play.turn(&s.c1)?["due"].clone();
     ensure!(due == "2026-03-23T17:00:00Z", "the second absence stands: {due}");
     // Withdrawn before it begins, the receipt names its days.
-    let round = order(&play, &s.therapist, "/back", march(15, 12, 30))?;
+    let round = play.order(&s.therapist, "/back", march(15, 12, 30))?;
     says(&told(&round, &play, "reçu")?, &["16 mars", "20 mars", "n'aura pas lieu"])?;
     let due = play.turn(&s.c1)?["due"].clone();
     ensure!(due == "2026-03-16T17:00:00Z", "{due}");
@@ -149,6 +136,6 @@ fn a_refusal_says_what_was_understood_and_nobody_muted_is_missed() -> Result<()>
         let round = play.pass(march(day, 19, 30))?;
         ensure!(round.to(&s.therapist).all(|post| !post.read.subject.contains("Rappel")), "{}", round.story());
     }
-    ensure!(made(&play, "missed-day")? == 0 && made(&play, "health-alarm")? == 0);
+    ensure!(play.made("missed-day")? == 0 && play.made("health-alarm")? == 0);
     common::ledger::sound(s)
 }

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::scene::Scene;
+use super::ledger::sql;
+use super::scene::{OFFICE, Scene};
 use super::sink::{Answer, Sink};
 use super::{Lab, Letter, Person, PracticeOptions, Read};
 
@@ -153,6 +154,18 @@ impl Play {
         let messages = thread["messages"].as_array().cloned().unwrap_or_default();
         let own = messages.iter().filter(|message| message["kind"] == kind);
         Ok(own.filter_map(|message| message["state"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// A therapist's mail about nobody, such as `/absent`, and the pass that obeys it.
+    pub fn order(&self, who: &Person, text: &str, at: DateTime<Utc>) -> Result<Round> {
+        who.deliver(&self.scene.lab, &Letter::new(OFFICE, "absence", text).at(at))?;
+        self.pass(at)
+    }
+
+    /// How many mails of a kind were ever made.
+    pub fn made(&self, kind: &str) -> Result<usize> {
+        let rows = sql(&self.scene.practice, &format!("SELECT COUNT(*) FROM outbox WHERE kind = '{kind}'"))?;
+        Ok(rows.trim().parse()?)
     }
 
     pub fn turn(&self, code: &str) -> Result<Value> {
