@@ -30,6 +30,10 @@ fn served(capability: &str, filing: &str) -> Result<()> {
     letter(&scene, 3, march(2, 4, 0))?;
     wait("the third", Duration::from_secs(60), || Ok((filed(&scene)? == 3).then_some(())))?;
     wait("an empty INBOX", Duration::from_secs(60), || Ok((lying(&scene, &["INBOX"])? == 0).then_some(())))?;
+    // Mail leaves beside the filing, maybe after it.
+    wait("the forwards and the acknowledgement", Duration::from_secs(60), || {
+        Ok((to(&scene, DOCTOR)?.len() >= 3 && !to(&scene, MARIE)?.is_empty()).then_some(()))
+    })?;
     ensure!(daemon.terminate(Duration::from_secs(5))? == Some(0), "{}", daemon.text()?);
     let copies = match filing {
         "folders" => lying(&scene, &["Cadre", &scene.c1])?,
