@@ -178,12 +178,12 @@ fn an_unplanned_absence_is_entered_by_the_operator() -> Result<()> {
     // A daemon hears of what the shell does.
     let mut daemon = s.practice.spawn_run()?;
     s.practice.run(&["absent", "exemple", "--back"])?.expect_ok()?;
-    common::lab::wait("the letters of the return", std::time::Duration::from_secs(30), || {
+    common::lab::wait("the letters of the return", common::lab::PATIENCE, || {
         Ok((sql(&s.practice, "SELECT COUNT(*) FROM outbox WHERE kind = 'absence-return' AND state = 'sent'")?.trim()
             == "2")
             .then_some(()))
     })?;
-    daemon.terminate(std::time::Duration::from_secs(10))?;
+    daemon.end()?;
     ensure!(due(&play, &s.c1)? == "2026-03-06T17:00:00Z", "{}", due(&play, &s.c1)?);
     Ok(())
 }

@@ -145,10 +145,10 @@ fn a_rotation_that_is_killed_anywhere_is_finished_and_told_once() -> Result<()> 
     ensure!(!leftover, "a temporary file stayed");
     // `run` is the only one that works on the database: the command says so.
     let mut daemon = play.scene.practice.spawn_run()?;
-    daemon.wait_line("running", std::time::Duration::from_secs(20))?;
+    daemon.wait_line("running", common::lab::PATIENCE)?;
     let out = play.scene.practice.run(&["key", "rotate", "--yes"])?;
     ensure!(out.status == Some(1) && out.stderr.contains("stop it first"), "{out:?}");
-    daemon.terminate(std::time::Duration::from_secs(10))?;
+    daemon.end()?;
     Ok(())
 }
 

@@ -8,9 +8,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use common::lab::PATIENCE;
 use common::scene::{Scene, march};
 use common::{Lab, PracticeOptions};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -63,7 +63,7 @@ fn invite_core_dumps() -> Result<()> {
 
 /// Waits for the daemon to be at work, in its log.
 fn wait_for_work(log: &Path, words: &str) -> Result<()> {
-    common::lab::wait(words, Duration::from_secs(30), || Ok(fs::read_to_string(log)?.contains(words).then_some(())))
+    common::lab::wait(words, PATIENCE, || Ok(fs::read_to_string(log)?.contains(words).then_some(())))
 }
 
 fn files(folder: &Path) -> Result<Vec<String>> {
@@ -81,7 +81,7 @@ fn ended_by(scene: &Scene, signal: Signal, look: impl FnOnce(u32) -> Result<()>)
     let seen = wait_for_work(&log, "running").and_then(|()| look(pid));
     // The first SIGSEGV only takes away the handler by which Rust tells a stack that overflowed; the next ones kill.
     let target = Pid::from_raw(pid.try_into()?);
-    let ended = common::lab::wait("the end", Duration::from_secs(20), || {
+    let ended = common::lab::wait("the end", PATIENCE, || {
         let _ = kill(target, signal);
         Ok(child.try_wait()?)
     });

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use common::lab::PATIENCE;
 use common::ledger::{by_message_id, lying, queue, replies_by_day, sound, sql, states};
 use common::mail::{field, headers};
 use common::practice::faketime_library;
@@ -150,7 +151,7 @@ fn play_round(scene: &mut Scene, story: &mut Story, random: &mut StdRng, round: 
     let mut daemon = scene.practice.spawn_run()?;
     // From the moment on when it works, however slow the machine is; sometimes before.
     if end.call.is_some() || random.random_bool(0.7) {
-        let running = daemon.wait_line("running", Duration::from_secs(20));
+        let running = daemon.wait_line("running", PATIENCE);
         ensure!(running.is_ok() || !daemon.lives(), "it doesn't start\n{}", daemon.text()?);
     }
     for (from, raw) in &mail {
@@ -161,7 +162,7 @@ fn play_round(scene: &mut Scene, story: &mut Story, random: &mut StdRng, round: 
     let by_itself = ends_within(&mut daemon, patience);
     if by_itself {
         story.at_call += 1;
-        let status = daemon.wait_end(Duration::from_secs(5))?;
+        let status = daemon.wait_end(PATIENCE)?;
         ensure!(end.call.is_some() && status.is_none(), "it ended by itself: {status:?}\n{}", daemon.text()?);
     } else {
         daemon.kill9()?;

@@ -17,7 +17,7 @@ const LAST_SUBJECT: &str = "De l'intérieur";
 const LAST_WORDS: &str = "j'étais dedans, assise sur le coffre à jouets";
 
 /// The daemon's poll is a minute; IDLE, where it isn't deaf, a blink.
-const LONGEST: Duration = Duration::from_secs(75);
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// What no command of the operator's may print.
 const BARE: [&str; 6] = ["Hélène", "Béranger", "helene@", "Trois heures", "grenier", "francois@"];
@@ -58,12 +58,12 @@ pub fn daemon_and_disk(play: &mut Play) -> Result<()> {
     play.stage.gloss("From the inside: I was in there, sitting on the toy chest.");
     let code = play.c1.clone();
     let sent = Instant::now();
-    let turn = wait("the daemon to file the letter", LONGEST, || {
+    let turn = wait("the daemon to file the letter", PATIENCE, || {
         let thread = play.practice.json(&["thread", &code])?;
         Ok((thread["turn"]["state"] == "open").then(|| thread["turn"].clone()))
     })
     .with_context(|| format!("its log: {}", daemon.text().unwrap_or_default()))?;
-    let woken = if sent.elapsed() < PATIENCE { "IDLE woke it: filed at once" } else { "filed at the next poll" };
+    let woken = if sent.elapsed() < AT_ONCE { "IDLE woke it: filed at once" } else { "filed at the next poll" };
     play.stage.seen(turn["letters"] == 1, &format!("{woken}; a new turn is open"), &|| turn.to_string())?;
     let due = turn["due"].as_str().unwrap_or_default().to_owned();
     play.stage.seen(
@@ -82,7 +82,7 @@ pub fn daemon_and_disk(play: &mut Play) -> Result<()> {
     newcomer::night(play)?;
     play.stage.scene("Thursday 5 March, 23:45", "The thief: what the server's disk shows");
     disk(play, &daemon.log.clone())?;
-    let ended = daemon.terminate(Duration::from_secs(6))?;
+    let ended = daemon.terminate(PATIENCE)?;
     play.stage.seen(ended == Some(0), "told to end (SIGTERM), the daemon ends in order", &|| format!("{ended:?}"))
 }
 

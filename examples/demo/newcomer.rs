@@ -155,7 +155,7 @@ pub fn night(play: &mut Play) -> Result<()> {
     let text = format!("Je n'y arrive plus. {NIGHT_WORDS}.\n");
     day::write(play, Who::Claire, NIGHT_SUBJECT, &text, Form::SignedEncrypted, false)?;
     play.stage.gloss("I can't any more. I want to die, the pills are on the table.");
-    wait("the safety letter", PATIENCE * 8, || Ok((play.inbox(&play.claire)?.len() > before).then_some(())))?;
+    wait("the safety letter", PATIENCE, || Ok((play.inbox(&play.claire)?.len() > before).then_some(())))?;
     let (_, safety) = play.inbox(&play.claire)?.pop().context("no safety letter")?;
     day::mail(play, "Claire's mail program", &play.claire, &safety, 24);
     let lines = ["3114", "15", "112"].iter().all(|line| safety.text().contains(line));
@@ -164,7 +164,7 @@ pub fn night(play: &mut Play) -> Result<()> {
         "in place of the acknowledgement: the lines to call, and that nobody watches",
         &|| safety.text(),
     )?;
-    let alert = wait("the alert", PATIENCE * 8, || {
+    let alert = wait("the alert", PATIENCE, || {
         let mails: Vec<Read> = play.inbox(&play.therapist)?.into_iter().map(|(_, read)| read).collect();
         Ok(mails.into_iter().rev().find(|read| read.subject.to_lowercase().contains("alerte")))
     })?;

@@ -5,12 +5,12 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
 
-use super::lab::{Lab, PASSWORD, process_lives, wait};
+use super::lab::{Lab, PASSWORD, PATIENCE, process_lives, wait};
 use super::person::Person;
 
 /// How a command ended.
@@ -232,6 +232,14 @@ impl Practice {
         })
     }
 
+    /// What a limit that holds on a machine at rest becomes on this one, as busy as it is now: as many times longer as
+    /// the program is slower than on the slowest machine at rest at saying its version.
+    pub fn within(&self, limit: Duration) -> Result<Duration> {
+        let began = Instant::now();
+        self.run(&["--version"])?.expect_ok()?;
+        Ok(limit.mul_f64((began.elapsed().as_secs_f64() / 0.1).max(1.0)))
+    }
+
     /// Starts the daemon (`run`); standard output and error go to [`Daemon::log`].
     pub fn spawn_run(&self) -> Result<Daemon> {
         self.spawn(&["run"])
@@ -282,6 +290,14 @@ impl Daemon {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// SIGTERM, and an orderly end, however long that takes.
+    pub fn end(&mut self) -> Result<()> {
+        match self.terminate(PATIENCE)? {
+            Some(0) => Ok(()),
+            status => bail!("cadre ended with {status:?}\n{}", self.text()?),
+        }
     }
 
     /// SIGTERM; the exit status, within `limit`.

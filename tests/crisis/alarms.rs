@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use chrono::{TimeDelta, TimeZone as _, Utc};
 
-use crate::common::lab::wait;
+use crate::common::lab::{PATIENCE, wait};
 use crate::common::scene::{OFFICE, march};
 use crate::common::{Lab, PracticeOptions, canary, scene::Scene};
 use crate::desk::{Desk, light};
@@ -102,19 +102,19 @@ fn the_daemon_answers_within_seconds() -> Result<()> {
     let scene = Scene::with(Lab::with(light())?, daily())?;
     let notes = note(&scene)?;
     let mut daemon = scene.practice.spawn_run()?;
-    daemon.wait_line("running", Duration::from_secs(20))?;
+    daemon.wait_line("running", PATIENCE)?;
     scene.letter(&scene.paul, "Neige", "Il neige.", march(1, 12, 0))?;
     scene.lab.wait_mails(&scene.paul.address, "INBOX", 1)?;
     let began = Instant::now();
     scene.letter(&scene.marie, "Nuit", A, march(1, 12, 1))?;
     scene.lab.wait_mails(&scene.marie.address, "INBOX", 1)?;
     let took = began.elapsed();
-    ensure!(took < Duration::from_secs(30), "{took:?}");
-    wait("the alarm command", Duration::from_secs(30), || Ok((!called(&notes)?.is_empty()).then_some(())))?;
+    ensure!(took < scene.practice.within(Duration::from_secs(30))?, "{took:?}");
+    wait("the alarm command", PATIENCE, || Ok((!called(&notes)?.is_empty()).then_some(())))?;
     // The day's digest may be there too.
     let left = || Ok((sent(&scene.practice, "alert")? == 1 && sent(&scene.practice, "forward")? == 1).then_some(()));
-    wait("alert and letter", Duration::from_secs(30), left)?;
-    daemon.terminate(Duration::from_secs(5))?;
+    wait("alert and letter", PATIENCE, left)?;
+    daemon.end()?;
     Ok(())
 }
 
@@ -134,7 +134,7 @@ fn an_alert_is_tried_again_soon_where_the_server_refuses() -> Result<()> {
     }
     sink.rule(|_, _| Answer::Accept);
     // Other mail waits for its own next try; what is about danger doesn't.
-    scene.practice.once(at + TimeDelta::minutes(21))?;
+    scene.practice.once(at + TimeDelta::minutes(22))?;
     ensure!(sent(&scene.practice, "alert")? == 1 && sent(&scene.practice, "safety")? == 1);
     ensure!(scene.lab.mails(OFFICE, "INBOX")?.is_empty());
     Ok(())

@@ -2,11 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::common::lab::{is_root, wait};
+use crate::common::lab::{PATIENCE, is_root, wait};
 use crate::common::play::says;
 use crate::common::scene::{OFFICE, Scene, march};
 use crate::common::{Lab, LabOptions, PracticeOptions};
@@ -44,13 +43,13 @@ fn a_real_mail_server_returns_a_reply_with_its_envelope_id() -> Result<()> {
     let s = Scene::with(lab, options)?;
     s.letter(&s.marie, "Une lettre", "Bonjour.\n", march(1, 22, 10))?;
     s.practice.once(march(1, 22, 10))?;
-    wait("the forward", Duration::from_secs(20), || Ok((!s.therapist.mailbox(&s.lab)?.is_empty()).then_some(())))?;
+    wait("the forward", PATIENCE, || Ok((!s.therapist.mailbox(&s.lab)?.is_empty()).then_some(())))?;
     let (forward, _) = s.forward(&s.c1)?;
     s.answer(&forward, "Voici ma réponse.", march(2, 8, 0))?;
     s.practice.once(march(2, 8, 0))?;
     let counts = s.practice.once(march(2, 17, 0))?;
     ensure!(counts["released"] == 1, "{counts}");
-    let notices = wait("Postfix's notice", Duration::from_secs(30), || {
+    let notices = wait("Postfix's notice", PATIENCE, || {
         let all = s.lab.mails(OFFICE, "INBOX")?;
         Ok((!all.is_empty()).then_some(all))
     })?;
@@ -61,7 +60,7 @@ fn a_real_mail_server_returns_a_reply_with_its_envelope_id() -> Result<()> {
     let thread = s.thread(&s.c1)?;
     let reply = thread["messages"].as_array().and_then(|all| all.iter().find(|m| m["kind"] == "reply")).cloned();
     ensure!(reply.context("a reply")?["state"] == "failed" && thread["turn"]["state"] == "open", "{thread:#}");
-    let told = wait("what the therapist is told", Duration::from_secs(20), || {
+    let told = wait("what the therapist is told", PATIENCE, || {
         let all = s.mails(&s.therapist)?;
         Ok(all.into_iter().find(|mail| mail.subject.contains("non reçu")))
     })?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use sqlx::Connection as _;
 
-use super::common::lab::{is_root, run, wait};
+use super::common::lab::{PATIENCE, is_root, run, wait};
 use super::common::ledger::{lying, sql};
 use super::common::scene::{Scene, march};
 use super::{Alarms, DOCTOR, MARIE, filed, letter, scene, to};
@@ -111,16 +111,16 @@ fn daemon_on_a_full_disk(scene: &Scene, small: &Small, alarms: &Alarms, n: usize
     let mut daemon = scene.practice.spawn_run();
     // It may be too full to start at all; then it says so and ends.
     if let Ok(daemon) = &mut daemon
-        && daemon.wait_line("running", Duration::from_secs(10)).is_ok()
+        && daemon.wait_line("running", PATIENCE).is_ok()
     {
         letter(scene, n + 1, march(2, 12, 0))?;
-        wait("the alarm command", Duration::from_secs(30), || {
+        wait("the alarm command", PATIENCE, || {
             Ok((alarms.lines()[told..].iter().any(|line| line == "disk-full")).then_some(()))
         })?;
         small.empty()?;
-        wait("the letter to be filed", Duration::from_secs(60), || Ok((filed(scene)? == n + 1).then_some(())))?;
+        wait("the letter to be filed", PATIENCE, || Ok((filed(scene)? == n + 1).then_some(())))?;
         ensure!(alarms.lines().len() == told + 1, "told once: {:?}", alarms.lines());
-        ensure!(daemon.terminate(Duration::from_secs(5))? == Some(0), "{}", daemon.text()?);
+        daemon.end()?;
         return Ok(());
     }
     let daemon = daemon?;
@@ -155,25 +155,26 @@ fn a_database_that_somebody_holds_delays_everything_and_loses_nothing() -> Resul
     })?;
     scene.practice.set_time(march(2, 4, 0))?;
     let mut daemon = scene.practice.spawn_run()?;
-    daemon.wait_line("running", Duration::from_secs(10))?;
-    wait("the letter", Duration::from_secs(30), || Ok((filed(&scene)? == 1).then_some(())))?;
-    wait("the forward", Duration::from_secs(30), || Ok((!to(&scene, DOCTOR)?.is_empty()).then_some(())))?;
+    daemon.wait_line("running", PATIENCE)?;
+    wait("the letter", PATIENCE, || Ok((filed(&scene)? == 1).then_some(())))?;
+    wait("the forward", PATIENCE, || Ok((!to(&scene, DOCTOR)?.is_empty()).then_some(())))?;
     // The daemon is held up in mid-work, and stays.
     hold(&scene, || {
         letter(&scene, 2, march(2, 4, 0))?;
-        wait("the alarm command", Duration::from_secs(30), || {
+        wait("the alarm command", PATIENCE, || {
             Ok((alarms.lines().iter().any(|line| line == "database")).then_some(()))
         })?;
         ensure!(daemon.lives() && lying(&scene, &["INBOX"])? == 1, "{}", daemon.text()?);
         // It can be ended in this state too.
-        let status = daemon.terminate(Duration::from_secs(5)).context("ending it while the database is held")?;
+        let limit = scene.practice.within(Duration::from_secs(5))?;
+        let status = daemon.terminate(limit).context("ending it while the database is held")?;
         ensure!(status == Some(0), "{status:?}\n{}", daemon.text()?);
         daemon = scene.practice.spawn_run()?;
         Ok(())
     })?;
-    wait("the second letter", Duration::from_secs(60), || Ok((filed(&scene)? == 2).then_some(())))?;
-    wait("its forward", Duration::from_secs(30), || Ok((to(&scene, DOCTOR)?.len() >= 2).then_some(())))?;
-    ensure!(daemon.terminate(Duration::from_secs(5))? == Some(0), "{}", daemon.text()?);
+    wait("the second letter", PATIENCE, || Ok((filed(&scene)? == 2).then_some(())))?;
+    wait("its forward", PATIENCE, || Ok((to(&scene, DOCTOR)?.len() >= 2).then_some(())))?;
+    daemon.end()?;
     let database = alarms.lines().iter().filter(|line| *line == "database").count();
     ensure!((1..=2).contains(&database), "once a start, told {database} times: {:?}", alarms.lines());
     super::common::ledger::sound(&scene).context("the books")

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::common::lab::{run, wait};
+use super::common::lab::{PATIENCE, run, wait};
 use super::common::ledger::{lying, sound, sql, states};
 use super::common::scene::{OFFICE, Scene, march};
 use super::common::{Fault, FaultProxy, Lab, LabOptions, Letter, Smtp};
@@ -24,17 +24,17 @@ fn served(capability: &str, filing: &str) -> Result<()> {
     scene.practice.set_time(march(2, 4, 0))?;
     scene.practice.set("imap.poll", "\"1s\"")?;
     let mut daemon = scene.practice.spawn_run()?;
-    daemon.wait_line("running", Duration::from_secs(20))?;
-    wait("the letters", Duration::from_secs(60), || Ok((filed(&scene)? == 2).then_some(())))?;
+    daemon.wait_line("running", PATIENCE)?;
+    wait("the letters", PATIENCE, || Ok((filed(&scene)? == 2).then_some(())))?;
     // Without IDLE the poll brings it.
     letter(&scene, 3, march(2, 4, 0))?;
-    wait("the third", Duration::from_secs(60), || Ok((filed(&scene)? == 3).then_some(())))?;
-    wait("an empty INBOX", Duration::from_secs(60), || Ok((lying(&scene, &["INBOX"])? == 0).then_some(())))?;
+    wait("the third", PATIENCE, || Ok((filed(&scene)? == 3).then_some(())))?;
+    wait("an empty INBOX", PATIENCE, || Ok((lying(&scene, &["INBOX"])? == 0).then_some(())))?;
     // Mail leaves beside the filing, maybe after it.
-    wait("the forwards and the acknowledgement", Duration::from_secs(60), || {
+    wait("the forwards and the acknowledgement", PATIENCE, || {
         Ok((to(&scene, DOCTOR)?.len() >= 3 && !to(&scene, MARIE)?.is_empty()).then_some(()))
     })?;
-    ensure!(daemon.terminate(Duration::from_secs(5))? == Some(0), "{}", daemon.text()?);
+    daemon.end()?;
     let copies = match filing {
         "folders" => lying(&scene, &["Cadre", &scene.c1])?,
         _ => lying(&scene, &["Cadre", "Done"])?,
@@ -72,10 +72,10 @@ fn a_mail_server_that_dies_in_the_midst_costs_no_letter() -> Result<()> {
         let hits = proxy.hits();
         scene.practice.set_time(march(2, 3, u32::try_from(n)?))?;
         let mut pass = scene.practice.spawn(&["run", "--once"])?;
-        wait("the command", Duration::from_secs(30), || Ok((proxy.hits() > hits).then_some(())))?;
+        wait("the command", PATIENCE, || Ok((proxy.hits() > hits).then_some(())))?;
         scene.lab.stop_imap()?;
         proxy.cut();
-        ensure!(pass.wait_end(Duration::from_secs(30))? == Some(1), "{command}: {}", pass.text()?);
+        ensure!(pass.wait_end(PATIENCE)? == Some(1), "{command}: {}", pass.text()?);
         scene.lab.start_imap()?;
         scene.practice.once(march(2, 3, u32::try_from(n)? + 1))?;
         ensure!(filed(&scene)? == n && lying(&scene, &["INBOX"])? == 0, "{command}: {:?}", scene.lab.census(OFFICE)?);
@@ -182,9 +182,9 @@ fn the_daemon_ends_within_five_seconds_at_whatever_command_a_server_hangs() -> R
         proxy.always(command, Fault::Stall);
         scene.practice.set_time(march(2, 3, 5 * u32::try_from(n)?))?;
         let mut daemon = scene.practice.spawn_run()?;
-        wait(command, Duration::from_secs(60), || Ok((proxy.hits() > hits).then_some(())))?;
-        let began = Instant::now();
-        let status = daemon.terminate(Duration::from_secs(5)).with_context(|| command.to_owned())?;
+        wait(command, PATIENCE, || Ok((proxy.hits() > hits).then_some(())))?;
+        let (limit, began) = (scene.practice.within(Duration::from_secs(5))?, Instant::now());
+        let status = daemon.terminate(limit).with_context(|| command.to_owned())?;
         println!("hanging in {command}: ended after {:?}", began.elapsed());
         ensure!(status == Some(0), "{command}: {status:?}\n{}", daemon.text()?);
         proxy.heal();

@@ -7,7 +7,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
@@ -20,13 +19,12 @@ use serde_json::{Value, json};
 
 use super::stage::Stage;
 use super::world::{Key, World};
-use crate::common::lab::{PASSWORD, wait};
+use crate::common::lab::{PASSWORD, PATIENCE, wait};
 use crate::common::mail::nonce;
 use crate::common::scene::OFFICE;
 use crate::common::{Caught, Lab, Letter, PracticeOptions};
 
 const ADDRESS: &str = "delta@client.example";
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// `deltachat-rpc-server` with one account. Dropping it ends it.
 pub struct Core {

@@ -5,19 +5,16 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cadre::pgp::Certificate;
 
 use super::stage::{Stage, ciphertext, page};
 use super::world::{Key, World, run};
-use crate::common::lab::{PASSWORD, wait};
+use crate::common::lab::{PASSWORD, PATIENCE, wait};
 use crate::common::mail::{find, nonce};
 use crate::common::scene::{OFFICE, march};
 use crate::common::{Lab, PracticeOptions};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Somebody who reads and writes with neomutt.
 struct Mutt<'a> {

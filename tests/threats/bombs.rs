@@ -5,14 +5,14 @@
 //! a machine that lets a test make one. The most that was resident is measured besides (VmHWM).
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::types::CompressionAlgorithm::{BZip2, Zip, Zlib};
 
-use crate::common::lab::wait;
+use crate::common::lab::{PATIENCE, wait};
 use crate::common::scene::{OFFICE, Scene, march};
 use crate::common::{Daemon, Lab, LabOptions, Letter, PracticeOptions, Smtp};
 use crate::fuzz::forge::{
@@ -126,7 +126,7 @@ fn row_08_bombs_stay_within_256_mib_and_other_mail_goes_on() -> Result<()> {
         scene.lab.append(OFFICE, "INBOX", &bomb, None).context(what)?;
         drop(bomb);
         paul(&scene, n)?;
-        wait(what, Duration::from_secs(120), || {
+        wait(what, PATIENCE, || {
             ensure!(daemon.lives(), "{what} ended the program:\n{}", daemon.text()?);
             Ok((scene.lab.mails(OFFICE, "INBOX")?.is_empty() && filed(&scene, &scene.c2)? == n + 1).then_some(()))
         })?;
@@ -152,7 +152,7 @@ fn row_08_bombs_stay_within_256_mib_and_other_mail_goes_on() -> Result<()> {
     ensure!((23_000_000..25_000_000).contains(&large.len()), "{}", large.len());
     let before = filed(&scene, &scene.c1)?;
     scene.lab.append(OFFICE, "INBOX", large.as_bytes(), None)?;
-    wait("the large letter", Duration::from_secs(120), || {
+    wait("the large letter", PATIENCE, || {
         ensure!(daemon.lives(), "the large letter ended the program:\n{}", daemon.text()?);
         Ok(scene.lab.mails(OFFICE, "INBOX")?.is_empty().then_some(()))
     })?;
@@ -164,7 +164,7 @@ fn row_08_bombs_stay_within_256_mib_and_other_mail_goes_on() -> Result<()> {
         daemon.text()?
     );
     ensure!(peak(&daemon)? < 2 * LIMIT, "{} MiB were resident", peak(&daemon)? >> 20);
-    ensure!(daemon.terminate(Duration::from_secs(5))? == Some(0), "{}", daemon.text()?);
+    daemon.end()?;
     // What passes a limit lies where a person looks, and nowhere else.
     let kept = scene.lab.mails(OFFICE, &scene.lab.folder(&["Cadre", "Attention"]))?.len();
     ensure!(kept >= 8, "{kept} kept: {:?}", scene.lab.census(OFFICE)?);
