@@ -47,9 +47,10 @@ test: deps peers ## every test: rules, formats, database, end to end on Dovecot,
 	$(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples -- --test-threads=$(TEST_THREADS)
 	$(CARGO) test --locked --doc
 
-torture: deps ## a thousand kills and power cuts under traffic, every fault at every command, a mailbox of 50,000 (an hour or more)
+torture: deps ## a thousand kills and power cuts under traffic, every fault at every command, a mailbox of 50,000, floods (an hour or more)
 	CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-1000} CADRE_FAULTS=all CADRE_MAILBOX=$${CADRE_MAILBOX:-50000} \
-	$(CARGO) test --locked --no-fail-fast --test torture --test faults -- --nocapture --test-threads=$(TEST_THREADS)
+	CADRE_FLOOD=$${CADRE_FLOOD:-1000} $(CARGO) test --locked --no-fail-fast \
+	  --test torture --test faults --test threats --test delivery --test letters -- --nocapture --test-threads=$(TEST_THREADS)
 
 check: deps-build ## format, lints, documentation, licences, generated files: what CI asks first
 	$(CARGO) fmt --check

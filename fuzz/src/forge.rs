@@ -217,3 +217,71 @@ pub fn file(name: &str, kind: &str, bytes: &[u8]) -> String {
         base64(bytes)
     )
 }
+
+/// So many zeros as literal data in a compressed packet, never all of them in memory.
+pub fn zeros(algorithm: CompressionAlgorithm, count: usize) -> Vec<u8> {
+    let mut sink = Vec::new();
+    let layer = Compressor::new(Message::new(&mut sink)).algo(algorithm).build().expect("a compressor");
+    let mut literal = LiteralWriter::new(layer).build().expect("a literal");
+    let chunk = vec![0; 1 << 20];
+    for start in (0..count).step_by(chunk.len()) {
+        literal.write_all(&chunk[..chunk.len().min(count - start)]).expect("memory");
+    }
+    literal.finalize().expect("memory");
+    sink
+}
+
+/// A message that unpacks to itself, without end: a marker and a compressed packet (DEFLATE) whose content is this very
+/// message. After Russ Cox, "Zip files all the way down": every instruction is five octets long, either a stored block of
+/// so many octets or a block that repeats the last ones.
+pub fn quine() -> Vec<u8> {
+    const UNIT: usize = 5;
+    // Everything before the first instruction: seventeen octets with it, which two matches can repeat in five octets.
+    let prefix = |length: u32| {
+        let mut bytes = vec![0xca, 3, b'P', b'G', b'P', 0xc8, 0xff];
+        bytes.extend(length.to_be_bytes());
+        bytes.push(1);
+        bytes
+    };
+    let first = prefix(0).len() + UNIT;
+    let store = |count: usize, last: bool| {
+        let count = u16::try_from(count).expect("a short block");
+        [&[u8::from(last)][..], &count.to_le_bytes(), &(!count).to_le_bytes()].concat()
+    };
+    let (four, none, end) = (repeat(4 * UNIT), store(0, false), store(0, true));
+    let (one, all) = (store(UNIT, false), store(4 * UNIT, false));
+    let start = repeat(first);
+    let quote = |units: [&[u8]; 4]| [&all[..], &units.concat()].concat();
+    let tail = [
+        start.clone(),
+        [&one[..], &start].concat(),
+        [&one[..], &one].concat(),
+        quote([&start, &one, &one, &all]),
+        four.clone(),
+        quote([&four, &all, &four, &all]),
+        four.clone(),
+        quote([&four, &none, &none, &end]),
+        [&four[..], &none, &none, &end].concat(),
+    ]
+    .concat();
+    let length = 1 + UNIT + first + tail.len();
+    let head = prefix(u32::try_from(length).expect("a short packet"));
+    let opening = store(first, false);
+    [&head[..], &opening, &head, &opening, &tail].concat()
+}
+
+/// A DEFLATE block of forty bits with the fixed codes (RFC 1951 section 3.2.6) that repeats the last 17 to 20 octets.
+fn repeat(count: usize) -> Vec<u8> {
+    assert!((17..=20).contains(&count), "two matches of at most ten, at a distance with three more bits");
+    let mut bits = vec![0, 1, 0];
+    for length in [10, count - 10] {
+        // Lengths of three to ten are the codes 257 to 264, distances from 17 on the code 8.
+        let code = length - 2;
+        bits.extend((0..7).rev().map(|bit| code >> bit & 1));
+        bits.extend([0, 1, 0, 0, 0]);
+        bits.extend((0..3).map(|bit| (count - 17) >> bit & 1));
+    }
+    bits.extend([0; 7]);
+    let octet = |eight: &[usize]| eight.iter().enumerate().fold(0, |all, (at, bit)| all | (*bit as u8) << at);
+    bits.chunks(8).map(octet).collect()
+}

@@ -26,6 +26,11 @@ impl Post {
     }
 }
 
+/// How many make a flood: `CADRE_FLOOD`, or some hundred (`make torture` takes a thousand).
+pub fn flood() -> usize {
+    std::env::var("CADRE_FLOOD").ok().and_then(|count| count.parse().ok()).unwrap_or(300)
+}
+
 /// What one `run --once` did.
 #[derive(Debug)]
 pub struct Round {

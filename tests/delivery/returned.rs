@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::common::Answer;
-use crate::common::play::{Play, says};
+use crate::common::play::{Play, flood, says};
 use crate::common::scene::march;
 use crate::stage::{explained, id_of, journal, lying, notice, put, replied};
 
@@ -50,6 +50,26 @@ fn a_returned_reply_is_told_once_and_its_letters_are_unanswered_again() -> Resul
     let round = play.pass(march(3, 17, 0))?;
     ensure!(round.one(&s.marie)?.read.text().contains("Je vous réécris"), "{}", round.story());
     ensure!(play.states(&s.c1, "reply")? == ["failed", "sent"] && play.turn(&s.c1)?["state"] == "answered");
+    Ok(())
+}
+
+#[test]
+fn row_25_a_thousand_notices_of_one_failure_are_told_once() -> Result<()> {
+    let play = Play::new()?;
+    let (s, times) = (&play.scene, flood());
+    let (id, _) = replied(&play)?;
+    let raw = String::from_utf8(notice("postfix-failed", &id, &s.marie.address)?)?;
+    for n in 0..times {
+        s.lab.deliver("", crate::common::scene::OFFICE, raw.replace("<n1@", &format!("<n{n}@")).as_bytes())?;
+    }
+    let round = play.pass(march(2, 17, 5))?;
+    ensure!(round.posts.len() == 1 && round.counts["failed"] == 0, "{}", round.story());
+    says(&round.one(&s.therapist)?.read.text(), &["n'a pas reçu la réponse du lundi 2 mars"])?;
+    ensure!(journal(&play, "returned")?.len() == 1 && journal(&play, "notice-ignored")?.len() == times - 1);
+    ensure!(lying(&play, &["INBOX"])? == 0 && lying(&play, &["Cadre", "Others"])? == times);
+    let round = play.pass(march(3, 6, 0))?;
+    let digest = round.to(&s.therapist).next().expect("a digest").read.text();
+    ensure!(digest.matches("n'a pas reçu").count() == 1, "{digest}");
     Ok(())
 }
 

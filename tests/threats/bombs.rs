@@ -16,7 +16,7 @@ use crate::common::lab::{PATIENCE, wait};
 use crate::common::scene::{OFFICE, Scene, march};
 use crate::common::{Daemon, Lab, LabOptions, Letter, PracticeOptions, Smtp};
 use crate::fuzz::forge::{
-    compressed, encrypted_to, file, head, literal, multipart, packet, pgp_mime, secret, signed, text,
+    compressed, encrypted_to, file, head, literal, multipart, packet, pgp_mime, quine, secret, signed, text, zeros,
 };
 use crate::fuzz::seeds::document;
 use crate::fuzz::world::MARIE;
@@ -41,6 +41,28 @@ fn pdf() -> Vec<u8> {
     bytes
 }
 
+/// A picture of two thousand million pixels each way, in some dozen octets.
+fn png() -> Vec<u8> {
+    use img_parts::png::PngChunk;
+    let side = 0x7fff_ffff_u32.to_be_bytes();
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, content) in [
+        (*b"IHDR", [&side[..], &side, &[16, 6, 0, 0, 1]].concat()),
+        (*b"IDAT", b"\x78\x9c\x03\x00\x00\x00\x00\x01".to_vec()),
+        (*b"IEND", Vec::new()),
+    ] {
+        PngChunk::new(kind, content.into()).encoder().write_to(&mut bytes).expect("memory");
+    }
+    bytes
+}
+
+/// The largest picture that a JPEG can announce: sixteen gigabytes of pixels.
+fn jpeg() -> Vec<u8> {
+    let frame = [0xff, 0xc0, 0, 17, 8, 0xff, 0xff, 0xff, 0xff, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+    let scan = [0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0, 0x12, 0x34, 0xff, 0xd9];
+    [&[0xff, 0xd8][..], &frame, &scan].concat()
+}
+
 /// Mails of Marie's address, each of which wants more than it may have.
 fn bombs(office: &Cert) -> Vec<(&'static str, Vec<u8>)> {
     let marie = secret("marie");
@@ -49,7 +71,7 @@ fn bombs(office: &Cert) -> Vec<(&'static str, Vec<u8>)> {
     };
     let inside = |packets: &[u8]| head(MARIE, "x") + &pgp_mime(&encrypted_to(std::slice::from_ref(office), packets));
     let with = |part: &str| sealed(&multipart("mixed", "", "o", &[&text("Voici."), part]));
-    let zeros = literal(&vec![0; 300 << 20]);
+    let gigabyte = zeros(Zip, 1 << 30);
     let layers = (0..300).fold(literal(b"x"), |inner, _| compressed(Zlib, &inner));
     let mut deep = head(MARIE, "x");
     for level in 0..1_000 {
@@ -70,8 +92,11 @@ fn bombs(office: &Cert) -> Vec<(&'static str, Vec<u8>)> {
     let document = document(&vec![b' '; 300 << 20]);
     let odt = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
     [
-        ("300 MiB in some hundred octets", inside(&compressed(BZip2, &zeros))),
-        ("300 MiB by deflate", inside(&compressed(Zip, &zeros))),
+        ("300 MiB in some hundred octets", inside(&zeros(BZip2, 300 << 20))),
+        ("300 MiB by deflate", inside(&zeros(Zip, 300 << 20))),
+        ("a gigabyte in a megabyte", inside(&gigabyte)),
+        ("a gigabyte in some hundred octets", inside(&compressed(BZip2, &compressed(Zip, &gigabyte)))),
+        ("a message that contains itself", inside(&quine())),
         ("300 layers", inside(&layers)),
         ("100,000 packets", inside(&compressed(Zip, &[packet(10, b"PGP").repeat(100_000), literal(b"x")].concat()))),
         ("10,000 parts", head(MARIE, "x") + &parts),
@@ -85,11 +110,31 @@ fn bombs(office: &Cert) -> Vec<(&'static str, Vec<u8>)> {
         ("a page of references", sealed(&html)),
         ("a document", with(&file("a.docx", odt, &document))),
         ("a PDF", with(&file("a.pdf", "application/pdf", &pdf()))),
+        ("a PNG of four million million million pixels", with(&file("a.png", "image/png", &png()))),
+        ("a JPEG of four thousand million pixels", with(&file("a.jpg", "image/jpeg", &jpeg()))),
         ("a header of 100 MB", format!("X-Long: {}\r\n", "a".repeat(100 << 20)) + &head(MARIE, "x") + &text("x")),
     ]
     .into_iter()
     .map(|(what, mail)| (what, mail.into_bytes()))
     .collect()
+}
+
+/// Somebody else's reader follows it as deep as it is let.
+#[test]
+fn row_08_the_quine_has_no_end() -> Result<()> {
+    use sequoia_openpgp::parse::{PacketParserBuilder, PacketParserResult};
+    let quine = quine();
+    ensure!(quine.len() < 256, "{} octets", quine.len());
+    let mut read = PacketParserBuilder::from_bytes(&quine)?.max_recursion_depth(200).build()?;
+    let mut deepest = 0;
+    while let PacketParserResult::Some(packet) = read {
+        deepest = deepest.max(packet.recursion_depth());
+        if deepest >= 150 {
+            return Ok(());
+        }
+        read = packet.recurse()?.1;
+    }
+    anyhow::bail!("it ends at level {deepest}")
 }
 
 fn peak(daemon: &Daemon) -> Result<u64> {

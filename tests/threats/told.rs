@@ -2,11 +2,15 @@
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::TimeDelta;
+use sequoia_openpgp::Cert;
+use sequoia_openpgp::parse::Parse as _;
 
 use crate::common::mail::find;
-use crate::common::play::{Play, says};
+use crate::common::play::{Play, Round, flood, says};
 use crate::common::scene::{OFFICE, march};
-use crate::common::{Form, Letter, Person};
+use crate::common::{Answer, Form, Letter, Person};
+use crate::fuzz::forge::{encrypted_to, head, pgp_mime, secret, signed, text};
+use crate::fuzz::world::MARIE;
 
 /// Every mail that the SMTP side has seen for this person, beyond letters that may be clear.
 fn all_encrypted(play: &Play, person: &Person, words: &[&str]) -> Result<()> {
@@ -113,7 +117,7 @@ fn row_29_what_was_withheld_is_asked_about_and_the_older_never_replaces_the_newe
 fn row_34_a_flood_under_a_clients_name_leaves_the_digest_readable_and_real_letters_pass() -> Result<()> {
     let play = Play::new()?;
     let s = &play.scene;
-    let times = std::env::var("CADRE_FLOOD").ok().and_then(|n| n.parse().ok()).unwrap_or(200_usize);
+    let times = flood();
     let spoof =
         s.paul.write(&Letter::new(OFFICE, "Faux", "zzz un mot.\n").form(Form::InlineSigned).at(march(2, 3, 0)))?;
     let text = String::from_utf8(spoof)?.replace(&s.paul.address, &s.marie.address);
@@ -141,6 +145,41 @@ fn row_34_a_flood_under_a_clients_name_leaves_the_digest_readable_and_real_lette
     Ok(())
 }
 
+/// A therapist's mailbox that takes nothing any more, for a thousand letters: one alarm, each letter kept.
+#[test]
+fn row_25_a_thousand_failures_make_one_notice() -> Result<()> {
+    let play = Play::new()?;
+    let (s, times) = (&play.scene, flood());
+    let operator = "ops@autre.example";
+    s.practice.set("operator.address", &format!("\"{operator}\""))?;
+    // The digest is a mail of its own, and would fail too.
+    s.practice.set("digest.send", "\"0 0 22 * * *\"")?;
+    let doctor = s.therapist.address.clone();
+    play.sink().rule(move |_, to| match to {
+        [one] if *one == doctor => Answer::AtRcpt("550 5.2.1 mailbox disabled".into()),
+        _ => Answer::Accept,
+    });
+    let office = [Cert::from_bytes(&s.office.certificate()?)?];
+    for n in 0..times {
+        let letter = signed(&[&secret("marie")], text(&format!("Lettre {n}.")).as_bytes());
+        let mail = head(MARIE, &format!("Sujet {n}")) + &pgp_mime(&encrypted_to(&office, &letter));
+        s.lab.deliver(MARIE, OFFICE, mail.as_bytes())?;
+    }
+    let round = play.failing_pass(march(2, 9, 0))?;
+    ensure!(round.counts["filed"] == times && round.counts["failed"] == times, "{}", round.counts);
+    let alarms = |round: &Round| round.posts.iter().filter(|post| post.to == [operator]).count();
+    let mut told = alarms(&round);
+    for minute in [5, 30, 59] {
+        let out = s.practice.run_at(march(2, 9, minute), &["run", "--once", "--json"])?;
+        ensure!(out.stdout.contains("\"failed\": 0"), "they are tried again: {out:?}");
+    }
+    told += alarms(&play.pass(march(2, 10, 0))?);
+    ensure!(told == 1, "{told} alarms for {times} failures");
+    let states = play.states(&s.c1, "letter")?;
+    ensure!(states.len() == times && states.iter().all(|state| state == "filed"), "{} letters", states.len());
+    Ok(())
+}
+
 /// The therapist's program answers every refusal at once, with a new Message-ID and no header that says so.
 #[test]
 fn row_34_a_machine_that_argues_with_refusals_meets_a_ceiling() -> Result<()> {
@@ -159,6 +198,60 @@ fn row_34_a_machine_that_argues_with_refusals_meets_a_ceiling() -> Result<()> {
     Ok(())
 }
 
+/// Last night's copy of the database in the place of today's: what had left by then doesn't leave again, what was filed
+/// by then isn't filed again, also where its original comes a second time.
+#[test]
+fn row_32_an_old_database_repeats_nothing_that_it_knows() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let letter = s.marie.write(&Letter::new(OFFICE, "Une lettre", "Une lettre.\n").at(march(2, 3, 0)))?;
+    s.lab.deliver(MARIE, OFFICE, &letter)?;
+    let forward = play.pass(march(2, 3, 1))?.one(&s.therapist)?.raw.clone();
+    let answer = s.therapist.write(&s.therapist.reply_to(&forward, "Une réponse.")?.at(march(2, 9, 0)))?;
+    s.lab.deliver(&s.therapist.address, OFFICE, &answer)?;
+    play.pass(march(2, 9, 1))?;
+    let round = play.pass(march(2, 17, 0))?;
+    says(&round.one(&s.marie)?.read.text(), &["Une réponse."])?;
+    play.pass(march(2, 23, 0))?;
+    let copy = Copy::of(&play);
+    play.letter(&s.paul, "Une lettre de Paul, que la copie ne connaît pas.\n", march(3, 5, 0))?;
+    copy.put_back(&play)?;
+    for mail in [&letter, &answer] {
+        s.lab.deliver("x@evil.example", OFFICE, mail)?;
+    }
+    for (hour, minute) in [(5, 30), (9, 0), (17, 0), (17, 30)] {
+        let round = play.pass(march(3, hour, minute))?;
+        ensure!(round.counts["filed"] == 0 && round.counts["failed"] == 0, "{}", round.story());
+        round.nothing_to(&s.marie)?;
+        round.nothing_to(&s.paul)?;
+        ensure!(round.to(&s.therapist).all(|post| post.is_routine()), "{}", round.story());
+    }
+    ensure!(play.states(&s.c1, "reply")? == ["sent"] && play.states(&s.c1, "letter")? == ["filed"]);
+    ensure!(s.practice.run(&["journal", "verify"])?.status == Some(1), "nobody noticed");
+    Ok(())
+}
+
+/// The database's files as they were at one time.
+struct Copy(Vec<(&'static str, Option<Vec<u8>>)>);
+
+impl Copy {
+    fn of(play: &Play) -> Self {
+        let read = |name| (name, std::fs::read(play.scene.practice.dir.join(name)).ok());
+        Self(["cadre.db", "cadre.db-wal", "cadre.db-shm"].map(read).into())
+    }
+
+    fn put_back(&self, play: &Play) -> Result<()> {
+        for (name, bytes) in &self.0 {
+            let path = play.scene.practice.dir.join(name);
+            match bytes {
+                Some(bytes) => std::fs::write(path, bytes)?,
+                None => drop(std::fs::remove_file(path)),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Somebody puts last week's database back: what has left since doesn't leave again unnoticed, and the digest's head
 /// tells.
 #[test]
@@ -167,18 +260,11 @@ fn row_32_an_old_database_in_the_place_of_the_new_one_is_noticed() -> Result<()>
     let s = &play.scene;
     let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
     play.answer(&forward, "Une réponse.", march(2, 9, 0))?;
-    let files = ["cadre.db", "cadre.db-wal", "cadre.db-shm"];
-    let kept: Vec<_> = files.iter().map(|name| std::fs::read(s.practice.dir.join(name)).ok()).collect();
+    let copy = Copy::of(&play);
     let round = play.pass(march(2, 17, 0))?;
     says(&round.one(&s.marie)?.read.text(), &["Une réponse."])?;
     ensure!(s.practice.run(&["journal", "verify"])?.ok());
-    for (name, bytes) in files.iter().zip(kept) {
-        let path = s.practice.dir.join(name);
-        match bytes {
-            Some(bytes) => std::fs::write(path, bytes)?,
-            None => drop(std::fs::remove_file(path)),
-        }
-    }
+    copy.put_back(&play)?;
     ensure!(s.practice.run(&["journal", "verify"])?.status == Some(1), "nobody noticed");
     Ok(())
 }
