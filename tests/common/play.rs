@@ -28,7 +28,7 @@ impl Post {
 
 /// How many make a flood: `CADRE_FLOOD`, or some hundred (`make torture` takes a thousand).
 pub fn flood() -> usize {
-    std::env::var("CADRE_FLOOD").ok().and_then(|count| count.parse().ok()).unwrap_or(300)
+    std::env::var("CADRE_FLOOD").ok().and_then(|count| count.parse().ok()).unwrap_or(200)
 }
 
 /// What one `run --once` did.

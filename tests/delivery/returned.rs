@@ -1,8 +1,9 @@
 //! A reply that comes back: told, with the other way; its turn is open again.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::common::Answer;
+use crate::common::ledger::sql;
 use crate::common::play::{Play, flood, says};
 use crate::common::scene::march;
 use crate::stage::{explained, id_of, journal, lying, notice, put, replied};
@@ -65,11 +66,41 @@ fn row_25_a_thousand_notices_of_one_failure_are_told_once() -> Result<()> {
     let round = play.pass(march(2, 17, 5))?;
     ensure!(round.posts.len() == 1 && round.counts["failed"] == 0, "{}", round.story());
     says(&round.one(&s.therapist)?.read.text(), &["n'a pas reçu la réponse du lundi 2 mars"])?;
-    ensure!(journal(&play, "returned")?.len() == 1 && journal(&play, "notice-ignored")?.len() == times - 1);
+    let lines = |kind: &str| sql(&s.practice, &format!("SELECT COUNT(*) FROM journal WHERE kind = '{kind}'"));
+    ensure!(lines("returned")? == "1" && lines("notice-ignored")? == (times - 1).to_string());
     ensure!(lying(&play, &["INBOX"])? == 0 && lying(&play, &["Cadre", "Others"])? == times);
     let round = play.pass(march(3, 6, 0))?;
     let digest = round.to(&s.therapist).next().expect("a digest").read.text();
-    ensure!(digest.matches("n'a pas reçu").count() == 1, "{digest}");
+    ensure!(digest.matches("pas reçu la réponse").count() == 1, "{digest}");
+    Ok(())
+}
+
+/// Whom no letter reaches is to be reached otherwise: what they left of themselves comes with the news, once a week.
+#[test]
+fn a_returned_letter_brings_the_persons_card_once_a_week() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let card = "Nom : Marie M.\nTéléphone : 06 00 00 00 42";
+    let forward = play.forwarded(&s.marie, "Une première lettre.\n", march(1, 22, 10))?;
+    play.answer(&forward, &format!("/card\n\n{card}"), march(1, 22, 30))?;
+    for (day, copies) in [(2, 1), (3, 0), (9, 1)] {
+        play.answer(&forward, &format!("Bonjour.\n\nLa réponse du {day}."), march(day, 8, 0))?;
+        let round = play.pass(march(day, 17, 0))?;
+        let id = id_of(&round.one(&s.marie)?.raw)?;
+        let round = put(&play, &notice("postfix-failed", &id, &s.marie.address)?, march(day, 17, 5))?;
+        round.nothing_to(&s.marie)?;
+        let (cards, news): (Vec<_>, Vec<_>) =
+            round.to(&s.therapist).partition(|post| post.read.attachments.iter().any(|file| file.0 == "card.asc"));
+        ensure!(news.len() == 1 && cards.len() == copies, "day {day}: {}", round.story());
+        says(&news[0].read.text(), &["n'a pas reçu la réponse"])?;
+        ensure!(news[0].read.text().contains("fiche") == (copies == 1), "day {day}: {}", news[0].read.text());
+        for post in cards {
+            ensure!(!post.read.text().contains("06 00"), "the words of the card stand outside it");
+            let file = post.read.attachments.iter().find(|file| file.0 == "card.asc").context("a card")?;
+            let (opened, _) = s.therapist.gpg(&["--decrypt"], &file.2)?;
+            ensure!(String::from_utf8_lossy(&opened).contains("06 00 00 00 42"));
+        }
+    }
     Ok(())
 }
 

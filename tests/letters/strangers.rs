@@ -129,10 +129,8 @@ fn row_34_a_flood_of_strangers_meets_its_ceiling() -> Result<()> {
     }
     let seen = desk.pass()?;
     ensure!(seen.counts["filed"] == times, "{}", seen.counts);
-    let mut answered = 0;
-    for n in 0..times {
-        answered += desk.unread(&format!("s{n}@stranger.example"))?.len();
-    }
+    let mails = desk.scene.lab.sink.as_ref().context("a sink")?.mails();
+    let answered = mails.iter().filter(|mail| mail.to[0].ends_with("@stranger.example")).count();
     ensure!(answered == 20, "{answered} answers in an hour");
     // Ten requests a day are sent on; the digest counts the rest.
     let seen = desk.wait(TimeDelta::hours(22))?;
