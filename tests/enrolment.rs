@@ -2,6 +2,8 @@
 //! GnuPG's, the mailbox is a real Dovecot, the days are faked.
 
 mod common;
+#[path = "enrolment/edges.rs"]
+mod edges;
 #[path = "enrolment/orders.rs"]
 mod orders;
 #[path = "enrolment/people.rs"]

@@ -139,3 +139,28 @@ fn a_refusal_says_what_was_understood_and_nobody_muted_is_missed() -> Result<()>
     ensure!(play.made("missed-day")? == 0 && play.made("health-alarm")? == 0);
     common::ledger::sound(s)
 }
+
+/// Nothing is owed for a letter that was closed; the week of silence is counted from it all the same.
+#[test]
+fn news_are_proposed_a_week_after_a_letter_that_was_closed() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let first = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    play.answer(&first, "Une réponse.", march(2, 9, 0))?;
+    play.pass(march(2, 17, 0))?;
+    let second = play.forwarded(&s.marie, "Merci, tout va bien.\n", march(4, 10, 0))?;
+    let round = play.answer(&second, "/close", march(4, 11, 0))?;
+    ensure!(play.turn(&s.c1)?["state"] != "open", "{}", round.story());
+    let proposed = |day: u32| -> Result<bool> {
+        let round = play.pass(march(day, 6, 0))?;
+        Ok(told(&round, &play, "Relevé")?.contains("/checkin"))
+    };
+    // A week after the reply it isn't: the letter came later.
+    for (day, wanted) in [(9, false), (10, false), (11, false), (12, true)] {
+        ensure!(proposed(day)? == wanted, "on the {day}th");
+    }
+    let round = play.answer(&second, "/checkin", march(12, 9, 0))?;
+    ensure!(round.to(&s.marie).count() == 1, "{}", round.story());
+    ensure!(!proposed(13)?, "asked already");
+    common::ledger::sound(s)
+}

@@ -129,6 +129,46 @@ fn letters_are_listed_and_shown_with_the_practices_own_frame() -> Result<()> {
     Ok(())
 }
 
+/// The numbers to call are those of the country that the practice is in, in whatever language they are read.
+#[test]
+fn a_preview_shows_the_lines_of_the_practices_country() -> Result<()> {
+    let scene = scene()?;
+    for (country, own, others) in [("FR", "3114", "143"), ("CH", "143", "3114"), ("BE", "0800 32 123", "3114")] {
+        scene.practice.set("practice.country", &format!("{country:?}"))?;
+        for language in ["fr", "en"] {
+            for letter in ["safety", "acknowledgement", "frame"] {
+                let shown = scene.practice.run(&["letters", "preview", letter, "--language", language])?.expect_ok()?;
+                let shown = shown.replace(['\u{a0}', '\u{202f}'], " ");
+                ensure!(shown.contains(own) && !shown.contains(others), "{country} {language} {letter}: {shown}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `check` warns of emergency lines that nobody has looked at for 180 days.
+#[test]
+fn check_warns_of_lines_that_were_verified_more_than_180_days_ago() -> Result<()> {
+    use chrono::{Days, NaiveDate};
+    let scene = scene()?;
+    let lines: toml_edit::DocumentMut = include_str!("../config/lines.toml").parse()?;
+    let verified: NaiveDate = lines["FR"]["verified_on"].as_str().context("a day")?.parse()?;
+    for (days, warned) in [(1, false), (180, false), (181, true), (400, true)] {
+        let at =
+            verified.checked_add_days(Days::new(days)).and_then(|day| day.and_hms_opt(12, 0, 0)).context("a day")?;
+        let out = scene.practice.run_at(at.and_utc(), &["check", "--json"])?;
+        let report: Value = serde_json::from_str(&out.stdout).with_context(|| out.stderr.clone())?;
+        let findings = report["findings"].as_array().context("findings")?;
+        let said = findings.iter().find(|f| f["cause"].as_str().is_some_and(|c| c.contains("emergency lines of FR")));
+        let warning = said.is_some_and(|finding| finding["severity"] == "warning");
+        ensure!(warning == warned, "after {days} days: {report:#}");
+        ensure!(
+            !warned || said.is_some_and(|f| f["cause"].as_str().is_some_and(|c| c.contains(&format!("{days} days"))))
+        );
+    }
+    Ok(())
+}
+
 fn toml_fallback(config: &Path) -> Result<String> {
     let document: toml_edit::DocumentMut = std::fs::read_to_string(config)?.parse()?;
     let text = document["practice"]["cadre"]["fallback"].as_str().context("a fallback")?;
