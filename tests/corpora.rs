@@ -7,64 +7,26 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
-use cadre::app::examine::{Examined, Registry, ReportedMail, Tools, examine};
+use cadre::app::examine::{Examined, Tools, examine};
 use cadre::domain::intake::Action;
-use cadre::domain::notice::Reported;
-use cadre::mime::{FromField, Limits, Mail, MimeError, Notice, content, new_text, notice};
-use cadre::model::{Address, ClientId, Fate, OutboxRow, OutboxState, Person, UnsignedPolicy, Verdict};
-use cadre::pgp::{Certificate, PracticeKey};
+use cadre::mime::{FromField, Limits, Mail, MimeError, content, new_text, notice};
+use cadre::model::{Address, Fate, UnsignedPolicy, Verdict};
+use cadre::pgp::PracticeKey;
 use chrono::Utc;
+use common::corpus::{corpus, crlf};
 use common::play::Play;
+use common::registry::Known;
 use common::scene::{OFFICE, march};
-
-/// A practice with at most one client, and at most one mail that has left.
-struct Office {
-    practice: Address,
-    client: Option<Address>,
-    sent: Option<(String, Address)>,
-}
-
-impl Office {
-    fn new() -> Result<Self> {
-        Ok(Self { practice: Address::parse(OFFICE)?, client: None, sent: None })
-    }
-}
-
-impl Registry for Office {
-    fn person_by_address(&self, address: &Address) -> Option<Person> {
-        (self.client.as_ref() == Some(address)).then_some(Person::Client(ClientId(1)))
-    }
-    fn people_by_handle(&self, _: &str) -> Vec<(Person, Certificate)> {
-        Vec::new()
-    }
-    fn has_seen_signature(&self, _: &str, _: &[u8]) -> bool {
-        false
-    }
-    fn has_seen_bytes(&self, _: &[u8]) -> bool {
-        false
-    }
-    fn is_own_message_id(&self, _: &str) -> bool {
-        false
-    }
-    fn reported(&self, notice: &Notice) -> Option<ReportedMail> {
-        let (id, to) = self.sent.as_ref()?;
-        let facts = Reported { state: OutboxState::Sent, handed_over: true, fate: notice.fate_of(to) };
-        notice.ids.contains(id).then_some(ReportedMail { row: OutboxRow(1), client: Some(ClientId(1)), facts })
-    }
-    fn practice_address(&self) -> &Address {
-        &self.practice
-    }
-}
 
 fn key() -> Result<PracticeKey> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
     Ok(PracticeKey::load(&fs::read(folder.join("exemple.key.asc"))?, None)?)
 }
 
-fn decide(raw: &[u8], key: &PracticeKey, office: &Office) -> Result<Examined, MimeError> {
+fn decide(raw: &[u8], key: &PracticeKey, office: &Known) -> Result<Examined, MimeError> {
     let limits = Limits::default();
     let tools = Tools { key, registry: office, limits: &limits, policy: UnsignedPolicy::Flag, authserv: None };
     examine(raw, Utc::now(), &tools)
@@ -72,12 +34,7 @@ fn decide(raw: &[u8], key: &PracticeKey, office: &Office) -> Result<Examined, Mi
 
 /// Rows of a folder's table with the bytes as they would lie on a server; nothing where there is no corpus.
 fn cases(folder: &str) -> Result<Vec<(Vec<String>, Vec<u8>)>> {
-    let named = std::env::var_os("CADRE_CORPUS").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    let Some(base) = named.into_iter().chain([beside]).map(|base| base.join(folder)).find(|base| base.is_dir()) else {
-        eprintln!("skipped: there is no corpus of mails; set CADRE_CORPUS to its folder");
-        return Ok(Vec::new());
-    };
+    let Some(base) = corpus(folder) else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for line in fs::read_to_string(base.join("CASES.tsv"))?.lines().skip(1) {
         let cells: Vec<String> = line.split('\t').map(str::to_owned).collect();
@@ -88,17 +45,6 @@ fn cases(folder: &str) -> Result<Vec<(Vec<String>, Vec<u8>)>> {
     Ok(all)
 }
 
-fn crlf(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len() + raw.len() / 20);
-    for (at, byte) in raw.iter().enumerate() {
-        if *byte == b'\n' && (at == 0 || raw[at - 1] != b'\r') {
-            out.push(b'\r');
-        }
-        out.push(*byte);
-    }
-    out
-}
-
 type Counts = BTreeMap<String, usize>;
 
 #[test]
@@ -106,7 +52,7 @@ fn malformed_mail_is_read_or_refused_and_believed_by_nobody() -> Result<()> {
     let (key, mut counts) = (key()?, Counts::new());
     for (case, raw) in cases("malformed-mime")? {
         let name = &case[0];
-        let examined = match decide(&raw, &key, &Office::new()?) {
+        let examined = match decide(&raw, &key, &Known::nobody(OFFICE)?) {
             Ok(examined) => examined,
             Err(error) => {
                 *counts.entry(format!("over a limit: {error}")).or_default() += 1;
@@ -122,7 +68,7 @@ fn malformed_mail_is_read_or_refused_and_believed_by_nobody() -> Result<()> {
         }
         // The same of a client: filed or held, whatever is broken, and lost never.
         let FromField::One { address, .. } = &examined.outer.from else { continue };
-        let office = Office { client: Some(address.clone()), ..Office::new()? };
+        let office = Known::nobody(OFFICE)?.client(address.clone(), None);
         let theirs = decide(&raw, &key, &office)?.decision;
         let kept = matches!(theirs.action, Action::File { .. } | Action::Hold { .. });
         ensure!(kept && theirs.verdict != Verdict::Verified, "{name}: {theirs:?}");
@@ -138,7 +84,7 @@ fn notices_count_for_the_mail_and_the_recipient_that_they_name_and_for_nothing_e
     let other = Address::parse("somebody.else@client.example")?;
     for (case, raw) in cases("bounces-and-autoreplies")? {
         let (name, class) = (&case[0], case[1].split([':', ' ', '(']).next().unwrap_or_default());
-        let plain = decide(&raw, &key, &Office::new()?)?.decision;
+        let plain = decide(&raw, &key, &Known::nobody(OFFICE)?)?.decision;
         *counts.entry(format!("{class} unasked: {}", plain.action.word())).or_default() += 1;
         // Of no mail of ours: nobody is told, answered or asked.
         let found = notice(&raw, &Limits::default())?;
@@ -155,9 +101,9 @@ fn notices_count_for_the_mail_and_the_recipient_that_they_name_and_for_nothing_e
             Fate::Unclear => "delivery-unclear",
             Fate::Relayed => "delivery-success",
         };
-        let tied = Office { sent: Some((id.clone(), to.clone())), ..Office::new()? };
-        let forged = Office { sent: Some((id.clone(), other.clone())), ..Office::new()? };
-        let unknown = Office { sent: Some((format!("x{id}"), to)), ..Office::new()? };
+        let tied = Known::nobody(OFFICE)?.sent(&id, &to);
+        let forged = Known::nobody(OFFICE)?.sent(&id, &other);
+        let unknown = Known::nobody(OFFICE)?.sent(&format!("x{id}"), &to);
         for (office, want) in [(tied, want), (forged, "others"), (unknown, "others")] {
             let is = decide(&raw, &key, &office)?.decision.action;
             *counts.entry(format!("asked: {}", is.word())).or_default() += 1;
@@ -182,7 +128,7 @@ fn every_sample_of_a_notice_is_decided_as_what_it_is() -> Result<()> {
         let raw = fs::read_to_string(folder.join(cells[0]))?;
         let raw = raw.replace("@ID@", id).replace("@TOQ@", to.as_typed()).replace("@TO@", to.as_typed());
         let raw = crlf(raw.replace("@TOX@", "marie+2Ba@client.example").replace("@PRACTICE@", OFFICE).as_bytes());
-        let office = Office { client: Some(to.clone()), sent: Some((id.to_owned(), to.clone())), ..Office::new()? };
+        let office = Known::nobody(OFFICE)?.client(to.clone(), None).sent(id, &to);
         let want: &[&str] = match cells[1] {
             // Found by its envelope id alone, which this registry doesn't know.
             _ if cells[0] == "envid-only.eml" || cells[0] == "postfix-delivered.eml" => &["others", "delivery-success"],
@@ -210,7 +156,7 @@ fn replies_of_many_programs_are_filed_and_know_what_they_answer() -> Result<()> 
             *counts.entry("without one sender".to_owned()).or_default() += 1;
             continue;
         };
-        let office = Office { client: Some(address.clone()), ..Office::new()? };
+        let office = Known::nobody(OFFICE)?.client(address.clone(), None);
         let decision = decide(&raw, &key, &office)?.decision;
         let kept = matches!(decision.action, Action::File { .. } | Action::Hold { .. });
         ensure!(kept && decision.verdict != Verdict::Verified, "{}: {decision:?}", case[0]);

@@ -2,82 +2,32 @@
 //!
 //! The mails aren't part of the project: `$CADRE_CORPUS`, or `../shared/corpus` beside it, has them.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use cadre::app::examine::{Examined, Registry, Tools, examine};
+use cadre::app::examine::{Examined, Tools, examine};
 use cadre::domain::intake::Action;
 use cadre::mime::Limits;
-use cadre::model::{Address, ClientId, Person, UnsignedPolicy, Verdict};
+use cadre::model::{Address, UnsignedPolicy, Verdict};
 use cadre::pgp::{Certificate, PracticeKey};
 use chrono::{DateTime, TimeZone as _, Utc};
-
-/// One person, who is the sender of the case, and nothing seen before.
-struct OnePerson {
-    practice: Address,
-    addresses: Vec<Address>,
-    certificate: Option<Certificate>,
-}
-
-const SENDER: Person = Person::Client(ClientId(1));
-
-impl Registry for OnePerson {
-    fn person_by_address(&self, address: &Address) -> Option<Person> {
-        self.addresses.contains(address).then_some(SENDER)
-    }
-
-    fn people_by_handle(&self, handle: &str) -> Vec<(Person, Certificate)> {
-        let theirs = self.certificate.iter().filter(|c| c.handles().iter().any(|own| own == handle));
-        theirs.map(|certificate| (SENDER, certificate.clone())).collect()
-    }
-
-    fn has_seen_signature(&self, _: &str, _: &[u8]) -> bool {
-        false
-    }
-
-    fn has_seen_bytes(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn is_own_message_id(&self, _: &str) -> bool {
-        false
-    }
-
-    fn practice_address(&self) -> &Address {
-        &self.practice
-    }
-}
+use common::corpus::{corpus, crlf};
+use common::registry::Known;
 
 struct Case {
     file: String,
     verdict: String,
     raw: Vec<u8>,
     key: PracticeKey,
-    registry: OnePerson,
-}
-
-fn folder() -> Option<PathBuf> {
-    let named = std::env::var_os("CADRE_CORPUS").map(PathBuf::from);
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    named.into_iter().chain([beside]).map(|base| base.join("openpgp-mails")).find(|base| base.is_dir())
+    registry: Known,
 }
 
 /// After every mail of the suites was written, and before their keys end.
 fn moment() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2024, 6, 1, 0, 0, 0).single().expect("a real time")
-}
-
-/// Mail on the wire never has bare line ends; many of these files do.
-fn crlf(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len() + raw.len() / 20);
-    for (i, byte) in raw.iter().enumerate() {
-        if *byte == b'\n' && (i == 0 || raw[i - 1] != b'\r') {
-            out.push(b'\r');
-        }
-        out.push(*byte);
-    }
-    out
 }
 
 /// The address that the certificate is pinned for: the last of those in From.
@@ -100,13 +50,12 @@ fn case(base: &Path, line: &str) -> Result<Case> {
         "-" => None,
         named => Some(Certificate::from_bytes(&fs::read(base.join(named))?)?),
     };
-    let practice = Address::parse("praxis@practice.example")?;
     Ok(Case {
         file: file.to_owned(),
         verdict: verdict.to_owned(),
         raw: crlf(&fs::read(base.join(file))?),
         key: PracticeKey::load(&fs::read(base.join(key))?, None)?,
-        registry: OnePerson { practice, addresses: vec![sender(from)?], certificate },
+        registry: Known::nobody("praxis@practice.example")?.client(sender(from)?, certificate),
     })
 }
 
@@ -144,10 +93,7 @@ fn other_answer(file: &str, examined: &Examined) -> bool {
 
 #[test]
 fn every_mail_of_the_corpus_gets_the_verdict_that_its_class_asks_for() -> Result<()> {
-    let Some(base) = folder() else {
-        eprintln!("skipped: there is no corpus of mails; set CADRE_CORPUS to its folder");
-        return Ok(());
-    };
+    let Some(base) = corpus("openpgp-mails") else { return Ok(()) };
     let limits = Limits::default();
     let mut wrong = Vec::new();
     let mut seen = 0;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use common::lab::{PATIENCE, free_port, wait};
 use common::ledger::{by_message_id, distinct_to, lying, queue, sound, sql, states};
 use common::scene::{OFFICE, Scene, march};
-use common::{Answer, Caught, Lab, Letter, PracticeOptions, Proxy, Sink};
+use common::{Answer, Caught, Daemon, Fault, FaultProxy, Lab, Letter, PracticeOptions, Sink};
 
 const OPERATOR: &str = "ops@autre.example";
 const MARIE: &str = "marie@client.example";
@@ -106,7 +106,7 @@ fn a_refused_log_in_is_named_limited_and_mended_while_running() -> Result<()> {
 #[test]
 fn a_connection_cut_in_a_fetch_costs_nothing() -> Result<()> {
     let scene = scene()?;
-    let proxy = Proxy::before(scene.lab.imap_port)?;
+    let proxy = FaultProxy::imap(scene.lab.imap_port)?;
     scene.practice.set("imap.port", &proxy.port.to_string())?;
     for n in 0..4_u8 {
         let mut bytes = vec![n; 300_000];
@@ -118,14 +118,14 @@ fn a_connection_cut_in_a_fetch_costs_nothing() -> Result<()> {
     }
     // In the second letter, then a bit further each time.
     for bytes in [500_000, 100_000] {
-        proxy.cut_after(bytes);
+        let hits = proxy.hits();
+        proxy.once("UID FETCH*BODY.PEEK[]", Fault::CutWithin(bytes));
         let out = scene.practice.run_at(march(2, 4, 0), &["run", "--once", "--json"])?;
-        ensure!(out.status == Some(1) && proxy.cuts() > 0, "{out:?}");
+        ensure!(out.status == Some(1) && proxy.hits() > hits, "{out:?}");
         let lying = lying(&scene, &["INBOX"])?;
         let filed = states(&scene.thread(&scene.c1)?, "letter").len();
         ensure!(lying + filed >= 4, "{lying} left, {filed} filed: a letter is lost");
     }
-    proxy.cut_after(0);
     scene.practice.once(march(2, 4, 5))?;
     ensure!(states(&scene.thread(&scene.c1)?, "letter") == vec!["filed"; 4], "{:#}", scene.thread(&scene.c1)?);
     ensure!(
@@ -319,39 +319,42 @@ fn a_second_run_on_the_same_database_ends_at_once() -> Result<()> {
 fn sigterm_ends_the_daemon_within_five_seconds_whatever_the_servers_do() -> Result<()> {
     let scene = scene()?;
     scene.practice.set_time(march(2, 4, 0))?;
-    let ends = |what: &str, prepare: &dyn Fn() -> Result<()>| -> Result<()> {
-        let mut daemon = scene.practice.spawn_run()?;
-        daemon.wait_line("running", PATIENCE)?;
-        prepare()?;
-        std::thread::sleep(Duration::from_millis(1200));
-        let (limit, began) = (scene.practice.within(Duration::from_secs(5))?, Instant::now());
-        let status = daemon.terminate(limit).with_context(|| what.to_owned())?;
-        println!("{what}: ended after {:?}", began.elapsed());
-        ensure!(status == Some(0), "{what}: {status:?}\n{}", daemon.text()?);
-        Ok(())
-    };
-    ends("in IDLE", &|| Ok(()))?;
-    let imap = Proxy::before(scene.lab.imap_port)?;
+    let (imap, smtp) = (FaultProxy::imap(scene.lab.imap_port)?, FaultProxy::smtp(scene.lab.smtp_port)?);
     scene.practice.set("imap.port", &imap.port.to_string())?;
-    ends("the mailbox silent in mid-IDLE", &|| {
-        std::thread::sleep(Duration::from_millis(800));
-        imap.silent(true);
-        Ok(())
-    })?;
-    ends("the mailbox silent from the greeting on", &|| Ok(()))?;
-    imap.silent(false);
-    let smtp = Proxy::before(scene.lab.smtp_port)?;
-    smtp.silent(true);
     scene.practice.set("smtp.port", &smtp.port.to_string())?;
-    ends("the submission server silent with mail due", &|| {
-        letter(&scene, 1)?;
-        wait("a connection", PATIENCE, || Ok((smtp.connections() > 0).then_some(())))
-    })?;
+    // Each time the daemon is ended once this has come to pass.
+    let ends = |what: &str, comes: &dyn Fn() -> usize, prepare: &dyn Fn() -> Result<()>| -> Result<()> {
+        let before = comes();
+        let mut daemon = scene.practice.spawn_run()?;
+        prepare()?;
+        wait(what, PATIENCE, || Ok((comes() > before).then_some(())))?;
+        in_time(&scene, &mut daemon, what)
+    };
+    let (nothing, idles) = (|| Ok(()), || imap.heard("IDLE"));
+    ends("in IDLE", &idles, &nothing)?;
+    let before = idles();
+    let mut daemon = scene.practice.spawn_run()?;
+    wait("IDLE", PATIENCE, || Ok((idles() > before).then_some(())))?;
+    imap.silent(true);
+    in_time(&scene, &mut daemon, "the mailbox silent in mid-IDLE")?;
+    ends("the mailbox silent from the greeting on", &|| imap.connections() as usize, &nothing)?;
+    imap.silent(false);
+    smtp.silent(true);
+    ends("the submission server silent with mail due", &|| smtp.connections() as usize, &|| letter(&scene, 1))?;
     smtp.silent(false);
     scene.practice.once(march(2, 5, 0))?;
     ensure!(states(&scene.thread(&scene.c1)?, "letter") == ["filed"], "the letter is lost");
     ensure!(to(&scene, MARIE)?.len() == 1, "no acknowledgement");
     sound(&scene)
+}
+
+/// SIGTERM now, and an orderly end within five seconds.
+fn in_time(scene: &Scene, daemon: &mut Daemon, what: &str) -> Result<()> {
+    let (limit, began) = (scene.practice.within(Duration::from_secs(5))?, Instant::now());
+    let status = daemon.terminate(limit).with_context(|| what.to_owned())?;
+    println!("{what}: ended after {:?}", began.elapsed());
+    ensure!(status == Some(0), "{what}: {status:?}\n{}", daemon.text()?);
+    Ok(())
 }
 
 /// A second therapist whose client is Paul, and who then vanishes from the configuration.

@@ -1,12 +1,13 @@
-//! Bad networks and bad servers between the program and a real one. Unlike [`super::Proxy`] it knows where a command
-//! begins and an answer ends, so that a test says *where* something breaks: `CutAfter` at `UID EXPUNGE` is a server
-//! that has expunged and was never heard again.
+//! Bad networks and bad servers between the program and a real one. The proxy knows where a command begins and an
+//! answer ends, so that a test says *where* something breaks: `CutAfter` at `UID EXPUNGE` is a server that has expunged
+//! and was never heard again.
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -53,7 +54,10 @@ struct State {
     rules: Mutex<Vec<Rule>>,
     hits: AtomicU32,
     connections: AtomicU32,
+    silent: AtomicBool,
     ended: AtomicBool,
+    /// Every command so far, in order of arrival.
+    heard: Mutex<Vec<String>>,
     /// Both ends of every connection that is open.
     open: Mutex<Vec<TcpStream>>,
 }
@@ -65,6 +69,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl State {
     /// What happens at this command, if anything does.
     fn fault(&self, command: &str) -> Option<Fault> {
+        locked(&self.heard).push(command.to_ascii_uppercase());
         let mut rules = locked(&self.rules);
         let rule = rules.iter_mut().find(|rule| rule.times > 0 && rule.is_for(command))?;
         if rule.skip > 0 {
@@ -74,6 +79,13 @@ impl State {
         rule.times -= 1;
         self.hits.fetch_add(1, Ordering::SeqCst);
         Some(rule.fault.clone())
+    }
+
+    /// What the server says goes no further while it is silent.
+    fn hold_while_silent(&self) {
+        while self.silent.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -148,6 +160,16 @@ impl FaultProxy {
         locked(&self.state.open).drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
     }
 
+    /// The server's answers don't come through any more, its greeting neither, but no connection ends.
+    pub fn silent(&self, silent: bool) {
+        self.state.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// How many commands that begin so have come.
+    pub fn heard(&self, command: &str) -> usize {
+        locked(&self.state.heard).iter().filter(|heard| heard.starts_with(command)).count()
+    }
+
     /// How many faults have happened.
     pub fn hits(&self) -> u32 {
         self.state.hits.load(Ordering::SeqCst)
@@ -218,9 +240,9 @@ impl ImapClient {
 fn imap(client: TcpStream, server: TcpStream, state: &Arc<State>) -> Result<()> {
     let near = Arc::new(ImapClient { out: Mutex::new(client.try_clone()?), under_way: Mutex::default() });
     let (answers, ends) = (server.try_clone()?, [client.try_clone()?, server.try_clone()?]);
-    let (shared, greeting) = (Arc::clone(&near), state.fault("greeting"));
+    let (shared, greeting, all) = (Arc::clone(&near), state.fault("greeting"), Arc::clone(state));
     let down = std::thread::spawn(move || {
-        let _ = imap_answers(BufReader::new(answers), &shared, greeting);
+        let _ = imap_answers(BufReader::new(answers), &shared, greeting, &all);
         ends.into_iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
     });
     let ended = imap_commands(BufReader::new(client), server, &near, state);
@@ -291,8 +313,14 @@ fn imap_answer(server: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
     }
 }
 
-fn imap_answers(mut server: BufReader<TcpStream>, near: &ImapClient, greeting: Option<Fault>) -> Result<()> {
+fn imap_answers(
+    mut server: BufReader<TcpStream>,
+    near: &ImapClient,
+    greeting: Option<Fault>,
+    state: &State,
+) -> Result<()> {
     let hello = imap_answer(&mut server)?;
+    state.hold_while_silent();
     match greeting {
         None => near.say(&hello)?,
         Some(Fault::Stall) => loop {
@@ -302,6 +330,7 @@ fn imap_answers(mut server: BufReader<TcpStream>, near: &ImapClient, greeting: O
     }
     loop {
         let mut answer = imap_answer(&mut server)?;
+        state.hold_while_silent();
         let tag = String::from_utf8_lossy(&answer).split(' ').next().unwrap_or_default().to_owned();
         let (fault, passed, last) = {
             let mut under_way = locked(&near.under_way);
@@ -434,6 +463,7 @@ impl SmtpTalk {
         }
         self.server.get_mut().write_all(bytes)?;
         let mut reply = smtp_reply(&mut self.server)?;
+        self.state.hold_while_silent();
         match fault {
             Some(Fault::CutAfter) => bail!("cut after {command}"),
             Some(Fault::CutWithin(count)) => {

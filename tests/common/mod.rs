@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of the laboratory")]
 
 pub mod canary;
+pub mod corpus;
 pub mod fault;
 pub mod lab;
 pub mod ledger;
@@ -12,7 +13,7 @@ pub mod mail;
 pub mod person;
 pub mod play;
 pub mod practice;
-pub mod proxy;
+pub mod registry;
 pub mod scene;
 pub mod sink;
 pub mod wire;
@@ -22,6 +23,4 @@ pub use fault::{Fault, FaultProxy};
 pub use lab::{Lab, LabOptions, Namespace, Smtp};
 pub use person::{Form, Letter, Person, Read};
 pub use practice::{Daemon, Output, Practice, PracticeOptions};
-pub use proxy::Proxy;
-
 pub use sink::{Answer, Caught, Sink};
