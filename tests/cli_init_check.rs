@@ -184,8 +184,8 @@ fn a_configuration_that_lies_is_told_every_fault_at_once() -> Result<()> {
     let dir = lab.dir.join("practice");
     init(&lab, &dir)?.expect_ok()?;
     let practice = Practice::adopt(&dir, &Practice::built_binary()?)?;
-    let closed = common::lab::free_port()?;
-    practice.set("smtp.port", &closed.to_string())?;
+    let closed = common::lab::ClosedPort::new()?;
+    practice.set("smtp.port", &closed.port()?.to_string())?;
     practice.set("practice.timezone", "\"Europe/Pari\"")?;
     practice.set("rhythm.release", "\"0 0 18 30 Feb Mon\"")?;
     fs::write(dir.join("imap.password"), "wrong")?;

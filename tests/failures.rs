@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use common::lab::{PATIENCE, free_port, wait};
+use common::lab::{ClosedPort, PATIENCE, wait};
 use common::ledger::{by_message_id, distinct_to, lying, queue, sound, sql, states};
 use common::scene::{OFFICE, Scene, march};
 use common::{Answer, Caught, Daemon, Fault, FaultProxy, Lab, Letter, PracticeOptions, Sink};
@@ -236,7 +236,8 @@ fn a_submission_server_that_is_gone_for_an_hour_delays_and_loses_nothing() -> Re
     let scene = scene()?;
     answered(&scene)?;
     let before = to(&scene, MARIE)?.len();
-    scene.practice.set("smtp.port", &free_port()?.to_string())?;
+    let closed = ClosedPort::new()?;
+    scene.practice.set("smtp.port", &closed.port()?.to_string())?;
     letter(&scene, 2)?;
     for minute in [0, 10, 20, 40, 59] {
         let out = scene.practice.run_at(march(2, 17, minute), &["run", "--once", "--json"])?;

@@ -14,7 +14,7 @@ use cadre::net::{
     SendResult, Service, SmtpConnection, SmtpSettings, SmtpSubmitter, Stage, Timeouts, Tls, TlsProblem, WhyMissing,
 };
 use cadre::secret::Password;
-use common::lab::PASSWORD;
+use common::lab::{PASSWORD, PATIENCE};
 use common::{Lab, LabOptions, Namespace, Smtp};
 use scripted::{Hear, HearMail, Hold, Say, play};
 
@@ -63,7 +63,7 @@ fn credentials(password: &str) -> Option<Credentials> {
 }
 
 fn timeouts() -> Timeouts {
-    let long = Duration::from_secs(20);
+    let long = PATIENCE;
     Timeouts { connect: long, command: long, after_dot: long }
 }
 
@@ -159,20 +159,18 @@ async fn standard_rfc2177_idle_wakes_on_mail_ends_on_time_and_stops_when_told() 
     watcher.select("INBOX").await.unwrap();
     let end = watcher.idle(Duration::from_millis(20), std::future::pending()).await.unwrap();
     assert_eq!(end, IdleEnd::Timeout);
-    let end = watcher.idle(Duration::from_secs(20), std::future::ready(())).await.unwrap();
+    let end = watcher.idle(PATIENCE, std::future::ready(())).await.unwrap();
     assert_eq!(end, IdleEnd::Stopped);
     let first = mail(1, 500);
-    let (end, _) = tokio::join!(
-        is_send(watcher.idle(Duration::from_secs(20), std::future::pending())),
-        other.append("INBOX", &first, &[], None)
-    );
+    let (end, _) =
+        tokio::join!(is_send(watcher.idle(PATIENCE, std::future::pending())), other.append("INBOX", &first, &[], None));
     assert_eq!(end.unwrap(), IdleEnd::NewData);
     assert_eq!(watcher.list_new(0).await.unwrap().len(), 1, "the session goes on after DONE");
     // Mail that arrives between a look and the next IDLE is told at once.
     other.append("INBOX", &mail(2, 500), &[], None).await.unwrap();
     watcher.noop().await.unwrap();
     assert!(watcher.has_news());
-    assert_eq!(watcher.idle(Duration::from_secs(20), std::future::pending()).await.unwrap(), IdleEnd::NewData);
+    assert_eq!(watcher.idle(PATIENCE, std::future::pending()).await.unwrap(), IdleEnd::NewData);
 }
 
 #[tokio::test]
@@ -281,6 +279,9 @@ async fn standard_rfc8314_certificate_errors_are_told_apart() {
 
 // ---- IMAP servers that misbehave ----
 
+/// After so long a server counts as silent: longer than a busy machine takes for a line.
+const SILENCE: Duration = Duration::from_millis(1500);
+
 const HELLO: &str = "* OK [CAPABILITY IMAP4rev1 LITERAL+ AUTH=PLAIN] hi\r\n";
 const CAPS: &str = "* CAPABILITY IMAP4rev1 LITERAL+ UIDPLUS IDLE\r\n%tag OK in\r\n";
 const LIST: &str = "* LIST () \"/\" \"\"\r\n%tag OK done\r\n";
@@ -295,7 +296,7 @@ fn after_select(rest: Vec<scripted::Step>) -> Vec<scripted::Step> {
 
 async fn selected(port: u16) -> ImapSession {
     let mut settings = imap_settings(port, Tls::None);
-    settings.timeouts.command = Duration::from_millis(300);
+    settings.timeouts.command = SILENCE;
     settings.max_literal = 50;
     let mut imap = ImapSession::connect(&settings).await.unwrap();
     imap.select("INBOX").await.unwrap();
@@ -414,7 +415,7 @@ async fn good_byes_silence_and_half_open_connections_are_noticed() {
     assert_eq!(error, NetError::Timeout { service: Service::Imap, doing: "NOOP" });
     let error = selected(port).await.idle(Duration::from_millis(10), std::future::pending()).await.unwrap_err();
     assert_eq!(error, NetError::Timeout { service: Service::Imap, doing: "IDLE" });
-    let error = selected(port).await.idle(Duration::from_secs(9), std::future::pending()).await.unwrap_err();
+    let error = selected(port).await.idle(PATIENCE, std::future::pending()).await.unwrap_err();
     assert!(matches!(error, NetError::ServerSaidBye { .. }), "{error}");
     let error = selected(port).await.noop().await.unwrap_err();
     assert!(matches!(error, NetError::Protocol { .. }), "an answer with another tag must not pass for ours: {error}");
@@ -480,7 +481,7 @@ async fn mails_leave_over_one_connection_and_arrive_byte_for_byte() {
 
     let mut imap = session(&lab).await;
     imap.select("INBOX").await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     let arrived = loop {
         let uids: Vec<u32> = imap.list_new(0).await.unwrap().iter().map(|e| e.uid).collect();
         let fetched = imap.fetch(&uids).await.mails;
@@ -535,7 +536,7 @@ fn envelope() -> Vec<scripted::Step> {
 
 async fn send_to(port: u16, null: bool) -> cadre::net::SendOutcome {
     let mut settings = smtp_settings(port, Tls::None);
-    settings.timeouts.after_dot = Duration::from_millis(300);
+    settings.timeouts.after_dot = SILENCE;
     let me = address(USER);
     let from = if null { None } else { Some(&me) };
     SmtpSubmitter::new(settings).send(from, &[address(USER)], b"a: b\r\n\r\nc\r\n").await
@@ -561,7 +562,7 @@ async fn every_stage_of_failure_is_told_exactly() {
     assert!(matches!(&outcome.result, SendResult::NotSent(e) if !e.is_retryable()), "{outcome:?}");
 
     let mut settings = smtp_settings(port, Tls::None);
-    settings.timeouts.command = Duration::from_secs(5);
+    settings.timeouts.command = PATIENCE;
     let mut smtp = SmtpConnection::connect(&settings).await.unwrap();
     let outcome = smtp.send(None, &[address(USER)], b"a: b\r\n\r\nc\r\n").await;
     assert!(outcome.refused_null_path(), "{outcome:?}");

@@ -38,13 +38,23 @@ pub fn wait<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Op
     }
 }
 
-/// A port of 127.0.0.1 that was free a moment ago. Another program may take it meanwhile: whoever
-/// uses it starts again with another when the server can't bind.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// A port of 127.0.0.1 that refuses, and that no other program gets as long as this lives.
+pub struct ClosedPort(tokio::net::TcpSocket);
+
+impl ClosedPort {
+    pub fn new() -> Result<Self> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:0".parse()?)?;
+        Ok(Self(socket))
+    }
+
+    pub fn port(&self) -> Result<u16> {
+        Ok(self.0.local_addr()?.port())
+    }
 }
 
-/// As [`free_port`], several at once and all different.
+/// Ports of 127.0.0.1 that were free a moment ago, all different. Another program may take one meanwhile: whoever uses
+/// them starts again with others when the server can't bind.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     // All are held until the last is had: a port that was let go can come again.
     let held = (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<std::io::Result<Vec<_>>>()?;
@@ -276,9 +286,14 @@ impl Lab {
         end_process(&self.dir.join("d/run/master.pid"), "Dovecot", Duration::from_millis(300))
     }
 
-    /// Starts Dovecot again, on the same ports, with the mail it had.
+    /// Starts Dovecot again, on the same ports, with the mail it had. While it was away some other program's connection
+    /// may have been given one of them, for as long as it lasts.
     pub fn start_imap(&self) -> Result<()> {
-        self.run_dovecot()
+        wait("Dovecot's own ports", PATIENCE, || match self.run_dovecot() {
+            Ok(()) => Ok(Some(())),
+            Err(error) if format!("{error:#}").contains("ddress already in use") => Ok(None),
+            Err(error) => Err(error),
+        })
     }
 
     /// Cuts every open IMAP connection of `user`, as a failing network would.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::common::lab::{PATIENCE, wait};
 use crate::common::scene::OFFICE;
 use crate::common::{Form, LabOptions, Namespace, PracticeOptions};
 use crate::desk::{Desk, Seen, each, light, with_field};
@@ -117,6 +118,8 @@ fn renumber(desk: &Desk) -> Result<()> {
         }
     }
     // Dovecot takes the time of the first look for the new number, and it may be the same second.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let second = || std::time::UNIX_EPOCH.elapsed().map(|since| since.as_secs());
+    let first = second()?;
+    wait("the next second", PATIENCE, || Ok((second()? > first).then_some(())))?;
     lab.start_imap().context("Dovecot doesn't start again")
 }

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -35,7 +34,7 @@ pub fn play(scripts: Vec<Vec<Step>>) -> (u16, JoinHandle<Vec<String>>) {
         let mut heard = Vec::new();
         for script in scripts {
             let (stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.set_read_timeout(Some(crate::common::lab::PATIENCE)).unwrap();
             act(stream, script, &mut heard);
         }
         heard
