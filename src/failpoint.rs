@@ -10,13 +10,20 @@ pub fn failpoint(name: &str) {
     let _ = name;
 }
 
-/// Panics when `CADRE_POISON` is a word of these octets, as a parser would that one message breaks.
+/// Panics when `CADRE_POISON` is a word of these octets, as a parser would that one message breaks; aborts the process
+/// when `CADRE_ABORT` is one, as a stack that overflows would.
 #[inline]
 pub fn poison(bytes: &[u8]) {
     #[cfg(debug_assertions)]
-    if let Ok(word) = std::env::var("CADRE_POISON") {
-        let found = !word.is_empty() && bytes.windows(word.len()).any(|window| window == word.as_bytes());
-        assert!(!found, "poisoned for a test");
+    {
+        let has = |name: &str| {
+            let word = std::env::var(name).unwrap_or_default();
+            !word.is_empty() && bytes.windows(word.len()).any(|window| window == word.as_bytes())
+        };
+        assert!(!has("CADRE_POISON"), "poisoned for a test");
+        if has("CADRE_ABORT") {
+            std::process::abort();
+        }
     }
     #[cfg(not(debug_assertions))]
     let _ = bytes;

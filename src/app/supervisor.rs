@@ -87,12 +87,14 @@ pub async fn once(ctx: Arc<Context>, _lock: &RunLock) -> (Counts, Result<(), App
     if let Err(error) = health::run_pending(&ctx).await {
         tracing::error!(%error, "the alarm command couldn't be run");
     }
+    put_all_down(&ctx).await;
     (Counts::of(passed, sent), fetched.and(outgoing))
 }
 
 async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut tx = ctx.store.begin().await?;
     let resumed = tx.resume_attempts(now).await?;
+    let held = tx.suspect_what_was_held(now).await?;
     if let keys::own::Settled::Strange { .. } = keys::own::settle(ctx, &mut tx, false, now).await? {
         tracing::warn!("the practice's key is another than before, and nobody was told: `cadre key rotate` tells them");
     }
@@ -100,6 +102,9 @@ async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     // Before the mailbox is looked into, which notes the time by this clock.
     set_back::watch(ctx, now).await?;
     absence::mirror(ctx, now).await?;
+    if held > 0 {
+        tracing::warn!(held, "an earlier run ended while it read messages: they are read one at a time");
+    }
     if resumed > 0 {
         tracing::info!(resumed, "attempts that an earlier run left unfinished are made again");
     }
@@ -166,7 +171,20 @@ pub async fn run(ctx: Arc<Context>, _lock: &RunLock, stop: channel::Receiver<boo
     let outbox = outbox_loop(Arc::clone(&ctx), stop.clone(), filed, sent);
     let alarms = alarm_loop(Arc::clone(&ctx), stop);
     tokio::join!(mailbox, outbox, alarms);
+    put_all_down(&ctx).await;
     Ok(())
+}
+
+/// The program ends as it should: what it had in hand is not to blame.
+async fn put_all_down(ctx: &Context) {
+    let down = async {
+        let mut tx = ctx.store.begin().await?;
+        tx.put_all_down().await?;
+        tx.commit().await
+    };
+    if let Err(error) = down.await {
+        tracing::warn!(%error, "it couldn't be noted that no message is in hand");
+    }
 }
 
 async fn stopped(stop: &mut channel::Receiver<bool>) {

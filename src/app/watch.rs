@@ -63,12 +63,24 @@ enum Item {
     Unfetchable(Arrived),
 }
 
+impl Item {
+    fn place(&self) -> &Arrived {
+        match self {
+            Self::Whole(arrived) | Self::Unfetchable(arrived) | Self::TooLarge { place: arrived, .. } => arrived,
+        }
+    }
+}
+
 /// One look at every watched folder.
 ///
 /// # Errors
 /// [`AppError::Net`] when the server fails; what was committed stays committed.
 pub async fn pass(ctx: &Arc<Context>, imap: &mut ImapSession, passed: &mut Passed) -> Result<(), AppError> {
     let inbox = imap.written_name(&ctx.config.imap.inbox);
+    // What a session that broke off had in hand.
+    let mut tx = ctx.store.begin().await?;
+    tx.put_all_down().await?;
+    tx.commit().await?;
     // First what an earlier pass committed and did not get to touch.
     finish(ctx, imap, &inbox).await?;
     scan(ctx, imap, &inbox, false, passed).await?;
@@ -114,10 +126,17 @@ async fn scan(
         .collect();
     let tries: BTreeMap<u32, Tries> =
         tx.tries(folder, selected.uidvalidity).await?.into_iter().map(|tries| (tries.uid, tries)).collect();
+    let suspects = tx.suspects(folder, selected.uidvalidity).await?;
     drop(tx);
-    let entries: Vec<Entry> =
+    let mut entries: Vec<Entry> =
         imap.list_new(after).await?.into_iter().filter(|entry| !committed.contains(&entry.uid)).collect();
     let last_uid = entries.iter().map(|entry| entry.uid).max().unwrap_or(after).max(after);
+    let given_up = |uid: u32| tries.get(&uid).is_some_and(|tries| tries.n >= TRIES);
+    // What ended the process thrice can't be set aside by the process that it ended.
+    let lost: Vec<Entry> = entries.extract_if(.., |entry| given_up(entry.uid)).collect();
+    for entry in &lost {
+        set_aside(ctx, folder, selected.uidvalidity, entry.uid, junk).await?;
+    }
     let arrived = |entry: &Entry| Arrived {
         folder: folder.to_owned(),
         uidvalidity: selected.uidvalidity,
@@ -130,8 +149,21 @@ async fn scan(
         last_scan,
         junk,
     };
-    let done = Intake { ctx, tries: &tries, passed }.run(imap, entries, &arrived).await?;
+    let tried = |uid: u32| tries.contains_key(&uid);
+    let (suspected, others): (Vec<Entry>, Vec<Entry>) =
+        entries.into_iter().partition(|entry| suspects.contains(&entry.uid));
+    // What was alone when a process died may end this one too: it comes last.
+    let (last, first) = suspected.into_iter().partition(|entry| tried(entry.uid));
+    let mut intake = Intake { ctx, tries: &tries, passed };
+    let mut done = true;
+    for (entries, alone) in [(first, true), (others, false), (last, true)] {
+        done &= intake.run(imap, entries, alone, &arrived).await?;
+    }
+    if !lost.is_empty() {
+        finish(ctx, imap, folder).await?;
+    }
     let mut tx = ctx.store.begin().await?;
+    tx.forget_suspects_but_of(folder, selected.uidvalidity).await?;
     let scan = Scan {
         folder: folder.to_owned(),
         uidvalidity: selected.uidvalidity,
@@ -167,10 +199,12 @@ struct Intake<'a> {
 impl Intake<'_> {
     /// Fetches ahead of the cryptography, prepares in order on all cores, commits in groups and touches
     /// the originals of each group. `false` when some message has to be looked at again.
+    /// With `alone`, one is committed before the next is prepared.
     async fn run(
-        mut self,
+        &mut self,
         imap: &mut ImapSession,
         entries: Vec<Entry>,
+        alone: bool,
         arrived: &impl Fn(&Entry) -> Arrived,
     ) -> Result<bool, AppError> {
         if entries.is_empty() {
@@ -182,19 +216,27 @@ impl Intake<'_> {
         let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
         let (large, fit): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.size > limit);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let (at_once, group) = if alone { (1, 1) } else { (cores * 2, GROUP) };
         let ctx = Arc::clone(self.ctx);
         let prepared =
             futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
+                .ready_chunks(group)
+                .then(|items| take_in_hand(Arc::clone(&ctx), items))
+                .flat_map(|taken| {
+                    let (items, error) = taken.map_or_else(|error| (Vec::new(), Some(error)), |items| (items, None));
+                    futures::stream::iter(items.into_iter().map(Ok).chain(error.map(Err)))
+                })
                 .map(|item| {
                     let ctx = Arc::clone(&ctx);
                     let handle = tokio::runtime::Handle::current();
                     async move {
+                        let item = item?;
                         let joined = tokio::task::spawn_blocking(move || prepare_item(&ctx, &handle, item)).await;
                         joined.map_err(AppError::from)
                     }
                 })
-                .buffered(cores * 2)
-                .ready_chunks(GROUP);
+                .buffered(at_once)
+                .ready_chunks(group);
         let fetch = fetch_all(imap, fit, large, sender, &room, arrived);
         let commit = async {
             let mut prepared = std::pin::pin!(prepared);
@@ -235,8 +277,11 @@ impl Intake<'_> {
             tx = self.ctx.store.begin().await?;
             failed = self.apply_each(&mut tx, &ready, now, &mut outcomes).await?;
         }
-        for (arrived, _) in outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Blocked) {
-            tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
+        for (arrived, outcome) in &outcomes {
+            if *outcome == Outcome::Blocked {
+                tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
+            }
+            tx.put_down(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
         }
         failpoint("applied");
         tx.commit().await?;
@@ -315,6 +360,7 @@ impl Intake<'_> {
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.store.begin().await?;
         tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
+        tx.put_down(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
         health::alarm(self.ctx, &mut tx, &health::why_not_sealed(self.ctx, now), now).await?;
         tx.commit().await?;
         Ok(false)
@@ -342,25 +388,51 @@ impl Intake<'_> {
         let mut tx = self.ctx.store.begin().await?;
         let n = tx.count_try(&arrived.folder, arrived.uidvalidity, arrived.uid, now).await?;
         let earlier = self.tries.get(&arrived.uid).map_or(0, |tries| tries.n);
-        let given_up = n.max(earlier + 1) >= TRIES;
-        // What lies in the junk folder may stay there.
-        if given_up && !arrived.junk {
-            let original = Original {
-                folder: arrived.folder.clone(),
-                uidvalidity: arrived.uidvalidity,
-                uid: arrived.uid,
-                message: None,
-                action: Disposal::Attention,
-                copy_needed: false,
-                at: now,
-            };
-            tx.add_original(&original).await?;
-            tx.journal(now, "attention", None, json!({ "why": "could not be processed", "tries": n })).await?;
-            health::alarm(self.ctx, &mut tx, &Problem { count: Some(1), ..Problem::new("attention") }, now).await?;
-        }
+        tx.put_down(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
         tx.commit().await?;
+        let given_up = n.max(earlier + 1) >= TRIES;
+        if given_up {
+            set_aside(self.ctx, &arrived.folder, arrived.uidvalidity, arrived.uid, arrived.junk).await?;
+        }
         Ok(given_up)
     }
+}
+
+/// A message that can't be processed goes to Attention, and the operator is told. What lies in the junk folder may stay
+/// there.
+async fn set_aside(ctx: &Context, folder: &str, uidvalidity: u32, uid: u32, junk: bool) -> Result<(), AppError> {
+    let now = ctx.clock.now();
+    let mut tx = ctx.store.begin().await?;
+    tx.put_down(folder, uidvalidity, uid).await?;
+    if !junk {
+        let original = Original {
+            folder: folder.to_owned(),
+            uidvalidity,
+            uid,
+            message: None,
+            action: Disposal::Attention,
+            copy_needed: false,
+            at: now,
+        };
+        tx.add_original(&original).await?;
+        tx.journal(now, "attention", None, json!({ "why": "could not be processed", "tries": TRIES })).await?;
+        health::alarm(ctx, &mut tx, &Problem { count: Some(1), ..Problem::new("attention") }, now).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Notes what is about to be prepared: should one of it end the process, the next one knows. A task of its own, since
+/// the commit of an earlier group waits for the same writer and lets nothing else of this folder go on.
+async fn take_in_hand(ctx: Arc<Context>, items: Vec<Item>) -> Result<Vec<Item>, AppError> {
+    let task = tokio::spawn(async move {
+        let mut tx = ctx.store.begin().await?;
+        for arrived in items.iter().map(Item::place) {
+            tx.take_in_hand(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
+        }
+        tx.commit().await?;
+        Ok(items)
+    });
+    task.await?
 }
 
 /// Whether a message raised an alert.

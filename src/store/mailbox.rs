@@ -79,7 +79,7 @@ pub struct Original {
     pub at: DateTime<Utc>,
 }
 
-fn small(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
+pub(super) fn small(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
     let value: i64 = row.try_get(column)?;
     u32::try_from(value).map_err(|_| StoreError::Corrupt { table: "mailbox", row: value })
 }

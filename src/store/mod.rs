@@ -29,6 +29,7 @@ mod ceilings;
 mod client;
 mod consent;
 mod enrolment;
+mod in_hand;
 mod journal;
 mod keys;
 mod life;

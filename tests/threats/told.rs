@@ -1,10 +1,13 @@
 //! Rows 9, 23, 29, 32 and 34 on a real Dovecot with the built program: what nobody may notice, and what one must.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use chrono::TimeDelta;
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::parse::Parse as _;
 
+use crate::common::lab::wait;
 use crate::common::mail::find;
 use crate::common::play::{Play, Round, flood, says};
 use crate::common::scene::{OFFICE, march};
@@ -76,6 +79,82 @@ fn row_23_a_parser_that_panics_on_one_message_stops_no_other() -> Result<()> {
     ensure!(aside.len() == 1 && find(&aside[0], b"X-Poison").is_some(), "lost: {:?}", s.lab.census(OFFICE)?);
     let journal = s.practice.json(&["journal", "show"])?.to_string();
     ensure!(journal.matches("could not be processed").count() == 1, "{journal}");
+    Ok(())
+}
+
+/// The number of letters of a client that are filed.
+fn filed(play: &Play, code: &str) -> Result<usize> {
+    Ok(play.states(code, "letter")?.iter().filter(|state| *state == "filed").count())
+}
+
+#[test]
+fn row_23_a_message_that_ends_the_process_goes_to_attention_after_three_deaths() -> Result<()> {
+    let mut play = Play::new()?;
+    play.scene.practice.env("CADRE_ABORT", "X-Abort: oui");
+    let s = &play.scene;
+    for n in 0..5 {
+        s.letter(&s.paul, "Une lettre", &format!("Avant {n}.\n"), march(2, 3, n))?;
+    }
+    let mut letter = Letter::new(OFFICE, "Fin", "Un mot.\n").at(march(2, 3, 10));
+    letter.extra_headers.push(("X-Abort".into(), "oui".into()));
+    s.marie.deliver(&s.lab, &letter)?;
+    for n in 0..5 {
+        s.letter(&s.paul, "Une lettre", &format!("Après {n}.\n"), march(2, 3, 20 + n))?;
+    }
+    s.practice.set_time(march(2, 3, 30))?;
+    let aside = || s.lab.mails(OFFICE, &s.lab.folder(&["Cadre", "Attention"]));
+    // As systemd would: each death is followed by a start. The first is among the others, three are its own.
+    for death in 1..=4 {
+        ensure!(aside()?.is_empty(), "set aside before death {death}");
+        let mut daemon = s.practice.spawn_run()?;
+        let status = daemon.wait_end(Duration::from_secs(60))?;
+        let text = daemon.text()?;
+        ensure!(status.is_none(), "death {death}: {status:?}\n{text}");
+        ensure!(!text.contains("Un mot") && !text.contains("marie@"), "{text}");
+        // After its first death alone nobody waits behind it.
+        ensure!(death < 3 || filed(&play, &s.c2)? == 10, "death {death}: {} filed\n{text}", filed(&play, &s.c2)?);
+    }
+    let mut daemon = s.practice.spawn_run()?;
+    s.letter(&s.paul, "Une lettre", "Ensuite.\n", march(2, 3, 40))?;
+    wait("what is left", Duration::from_secs(60), || {
+        ensure!(daemon.lives(), "a fifth death:\n{}", daemon.text()?);
+        Ok((s.lab.mails(OFFICE, "INBOX")?.is_empty() && filed(&play, &s.c2)? == 11).then_some(()))
+    })?;
+    let aside = aside()?;
+    ensure!(aside.len() == 1 && find(&aside[0], b"X-Abort").is_some(), "{:?}", s.lab.census(OFFICE)?);
+    ensure!(daemon.terminate(Duration::from_secs(10))? == Some(0), "{}", daemon.text()?);
+    let journal = s.practice.json(&["journal", "show"])?.to_string();
+    ensure!(journal.matches("could not be processed").count() == 1, "{journal}");
+    ensure!(filed(&play, &s.c1)? == 0, "a message that nobody read was filed");
+    Ok(())
+}
+
+#[test]
+fn row_23_kills_at_random_send_nothing_to_attention() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let letters = 40;
+    for n in 0..letters {
+        s.letter(&s.paul, "Une lettre", &format!("Lettre {n}.\n"), march(2, 3, n % 60))?;
+    }
+    s.practice.set_time(march(2, 4, 30))?;
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..12 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut daemon = s.practice.spawn_run()?;
+        // How far it came is what is random here; nothing is waited for.
+        std::thread::sleep(Duration::from_millis(200 + (state >> 33) % 700));
+        ensure!(daemon.lives(), "it ended by itself:\n{}", daemon.text()?);
+        daemon.kill9()?;
+    }
+    let waiting = s.lab.mails(OFFICE, "INBOX")?.len();
+    let mut daemon = s.practice.spawn_run()?;
+    wait("the backlog", Duration::from_secs(120), || Ok(s.lab.mails(OFFICE, "INBOX")?.is_empty().then_some(())))?;
+    ensure!(daemon.terminate(Duration::from_secs(10))? == Some(0), "{}", daemon.text()?);
+    eprintln!("{waiting} of {letters} were waiting after the last kill");
+    ensure!(filed(&play, &s.c2)? == usize::try_from(letters)?, "{} filed", filed(&play, &s.c2)?);
+    let aside = s.lab.mails(OFFICE, &s.lab.folder(&["Cadre", "Attention"])).unwrap_or_default();
+    ensure!(aside.is_empty(), "{} innocent letters in Attention", aside.len());
     Ok(())
 }
 
