@@ -55,6 +55,10 @@ if [ "$group" != build ]; then
     need openssl "makes the laboratory's TLS certificate" has openssl
     need neomutt "a mail program: a correspondent, and to look around with (make demo KEEP=1)" has neomutt
     need sqlite3 "looks into a database by hand" has sqlite3
+    need qpdf "checks the encryption of sealed letters" has qpdf
+    need poppler-utils "reads sealed letters as many desktop programs do" has pdftotext
+    need mupdf-tools "another reader of sealed letters" has mutool
+    need chromium "shows sealed letters as a browser does" has chromium
     need procps "ends what a test left" has ps
 fi
 

@@ -1,7 +1,7 @@
 //! Cadre, a gateway for psychotherapy by e-mail.
 //!
 //! The map of the house: `cli` calls `app`, the only place where things meet; `app` calls the pure
-//! rules of `domain`, the formats `mime`, `pgp` and `letters`, and the outside world through `store`
+//! rules of `domain`, the formats `mime`, `pgp`, `pdf` and `letters`, and the outside world through `store`
 //! and `net`, as `config` says. All of them know `model`, `secret` and `clock`; none of them knows
 //! another. `ARCHITECTURE.md` states the invariants and names the test of each.
 
@@ -16,6 +16,7 @@ pub mod mime;
 pub mod model;
 pub mod net;
 pub mod notify;
+pub mod pdf;
 pub mod pgp;
 pub mod secret;
 pub mod store;

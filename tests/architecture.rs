@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Arrows go from a smaller to a greater number only: between two modules of one floor there is none.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("main", 0),
     ("cli", 1),
     ("app", 2),
     ("domain", 3),
     ("mime", 3),
     ("pgp", 3),
+    ("pdf", 3),
     ("letters", 3),
     ("store", 3),
     ("net", 3),

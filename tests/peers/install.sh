@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the OpenPGP programs that the interoperability tests write to and read from, and that Debian
-# doesn't have: rsop (rPGP) from crates.io, OpenPGP.js from npm, PGPy and a Delta Chat core from PyPI.
+# doesn't have: rsop (rPGP) from crates.io, OpenPGP.js from npm, PGPy and a Delta Chat core from PyPI; and two
+# readers of sealed letters, pdf.js from npm and PDFium from PyPI.
 #
 #   tests/peers/install.sh            into target/peers, or into $CADRE_PEERS
 #
@@ -41,12 +42,12 @@ if ! { have rsop "$RSOP" && [ -x "$peers/bin/rsop" ]; }; then
 fi
 
 lock=$(sum "$here/package.json" "$here/package-lock.json")
-if ! { have openpgpjs "$lock" && [ -d "$peers/js/node_modules/openpgp" ]; }; then
+if ! { have openpgpjs "$lock" && [ -d "$peers/js/node_modules/openpgp" ] && [ -d "$peers/js/node_modules/pdfjs-dist" ]; }; then
     command -v npm >/dev/null 2>&1 || fail OpenPGP.js "npm isn't there (deploy/install-deps.sh test installs it)"
-    echo "peers: fetching OpenPGP.js"
+    echo "peers: fetching OpenPGP.js and pdf.js"
     mkdir -p "$peers/js"
     cp "$here/package.json" "$here/package-lock.json" "$peers/js/"
-    (cd "$peers/js" && npm ci --ignore-scripts --no-audit --no-fund --silent) || fail OpenPGP.js "npm ci failed"
+    (cd "$peers/js" && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --silent) || fail OpenPGP.js "npm ci failed"
     done_with openpgpjs "$lock"
 fi
 
@@ -58,7 +59,7 @@ if ! { have python "$wanted" && [ -x "$peers/py/bin/python" ]; }; then
         if "$one" -c 'import venv, ensurepip' >/dev/null 2>&1; then python=$one && break; fi
     done
     [ -n "$python" ] || fail PGPy "Python has no venv (deploy/install-deps.sh test installs python3-venv)"
-    echo "peers: fetching PGPy and the Delta Chat core"
+    echo "peers: fetching PGPy, the Delta Chat core and PDFium"
     rm -rf "$peers/py"
     "$python" -m venv "$peers/py" || fail PGPy "the virtual environment can't be made"
     "$peers/py/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" ||
