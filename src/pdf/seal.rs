@@ -6,7 +6,7 @@
 //! encrypted object streams (section 7.5.7), streams and the whole file are padded. What still shows is roughly the
 //! number of pages, and the length in steps of an eighth to a quarter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -49,12 +49,27 @@ pub(super) fn seal(bytes: &[u8], passphrase: &Password, unreadable: PdfError) ->
         // A lower version would be believed before the header's.
         catalog.remove(b"Version");
     }
+    forget_unused_namespaces(&mut document);
     document.prune_objects();
     document.renumber_objects();
     let mut key = Zeroizing::new([0; 32]);
     rand::rng().fill_bytes(key.as_mut_slice());
     let state = state(key.as_slice(), passphrase)?;
     File::write(document, &state).ok_or(PdfError::Failed)
+}
+
+/// Takes out namespaces of the structure tree that no element is in (ISO 32000-2 section 14.7.4): krilla writes one of
+/// its own into every document, which names it.
+fn forget_unused_namespaces(document: &mut Document) {
+    let reference = |dict: &Dictionary, key: &[u8]| dict.get(key).and_then(Object::as_reference).ok();
+    let used: HashSet<ObjectId> =
+        document.objects.values().filter_map(|object| reference(object.as_dict().ok()?, b"NS")).collect();
+    let Some(tree) = document.catalog().ok().and_then(|catalog| reference(catalog, b"StructTreeRoot")) else { return };
+    let names =
+        document.get_object_mut(tree).and_then(Object::as_dict_mut).and_then(|dict| dict.get_mut(b"Namespaces"));
+    if let Ok(names) = names.and_then(Object::as_array_mut) {
+        names.retain(|name| name.as_reference().map_or(true, |id| used.contains(&id)));
+    }
 }
 
 fn options() -> LoadOptions {
