@@ -110,6 +110,12 @@ words!(
         AsksPause = "asks-pause",
         /// `REPRENDRE` or `RESUME`, likewise.
         AsksResume = "asks-resume",
+        /// Asks for the passphrase by mail.
+        AsksPassphrase = "asks-passphrase",
+        /// Answer words that are not those of the last letters.
+        WrongWords = "wrong-words",
+        /// Too many wrong answer words came that day: none count until the next letter.
+        WordsBlocked = "words-blocked",
     }
 );
 
@@ -206,6 +212,8 @@ words!(
         Undecryptable = "undecryptable",
         TooLarge = "too-large",
         KeyExpiry = "key-expiry",
+        AboutWords = "about-words",
+        AboutPassphrase = "about-passphrase",
         KeyRevoked = "key-revoked",
         PracticeKey = "practice-key",
         // Enrolment, frame and consent.

@@ -9,6 +9,7 @@ use super::context::{Context, Therapist};
 use crate::letters::{Letter, LettersError, Reader, Rendered};
 use crate::mime::{self, Attachment, OutPart, Outgoing};
 use crate::model::{Address, Kind};
+use crate::pdf::PdfError;
 use crate::pgp::{self, Certificate, PracticeKey, SealError};
 use crate::store::Client;
 
@@ -23,6 +24,10 @@ pub enum MailError {
     Unopenable,
     #[error("the recipient has no certificate that can be used")]
     NoCertificate,
+    #[error("the passphrase of the client's sealed letters was not told yet")]
+    NoPassphrase,
+    #[error("a sealed letter couldn't be made")]
+    Pdf(#[from] PdfError),
 }
 
 /// A therapist's words while they wait: sealed to the practice's own key, opened once, when they leave.

@@ -16,7 +16,7 @@ use crate::domain::digest::{
 };
 use crate::domain::enrolment::FORGET_AFTER;
 use crate::letters::DueLine;
-use crate::model::{ClientId, ClientState, Fate, Kind, MessageState, Scanned, TurnState, Verdict};
+use crate::model::{Channel, ClientId, ClientState, Fate, Kind, MessageState, Scanned, TurnState, Verdict};
 use crate::pgp::Certificate;
 use crate::store::{Alert, Client, Message, StoreError, Tx};
 
@@ -147,6 +147,8 @@ async fn client_line(
         propose_checkin: proposals.check_in,
         ask_assessment: proposals.assessment,
         consent_pending: enrol::frame::awaited(tx, client).await?,
+        sealed_letters: client.channel == Channel::Pdf,
+        passphrase_waiting: tx.pdf_channel(client.id).await?.is_some_and(|channel| channel.told_at.is_none()),
         // One that nobody has confirmed in this time was hardly theirs.
         key_waiting: tx.offers(client.id).await?.iter().any(|offer| now - offer.at < FORGET_AFTER),
     })

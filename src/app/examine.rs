@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::context::Context;
 use super::keys::{self, arrived::Revoked};
+use super::sealed_letters::Vouching;
+use crate::domain::answer_words::{self, Words};
 use crate::domain::intake::{self, Action, Decision, Decryption, Facts, From, Intended, Signature, Structure};
 use crate::domain::notice::{Reported, judge};
 use crate::mime::{self, Envelope, FromField, Limits, Mail, MimeError, Notice};
@@ -40,6 +42,10 @@ pub trait Registry {
     }
     /// The practice's own address.
     fn practice_address(&self) -> &Address;
+    /// What would prove a client's mail without a signature; None where their letters aren't sealed with a passphrase.
+    fn vouching(&self, _client: ClientId) -> Option<Vouching> {
+        None
+    }
     /// Keys that the practice had before: they read what is still encrypted to them.
     fn retired_keys(&self) -> &[PracticeKey] {
         &[]
@@ -86,6 +92,17 @@ pub struct Examined {
     pub to_retired: Option<String>,
     /// Known by these bytes when it comes again without a good signature.
     pub bytes_hash: [u8; 32],
+    /// Of a client without OpenPGP: what it says of answer words.
+    pub answer: Option<Answer>,
+}
+
+/// What was found of answer words.
+pub struct Answer {
+    pub vouching: Vouching,
+    /// The letter whose words these are, and they themselves.
+    pub matched: Option<(OutboxRow, Words)>,
+    /// How many others were tried.
+    pub wrong: u32,
 }
 
 impl Examined {
@@ -158,12 +175,26 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         }
         _ => None,
     };
-    let bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
+    let mut bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
     let from = from_fact(&outer, protected.as_ref(), is_good(&layer.check), tools.registry);
     let (signature, own_signature) = signature_fact(&layer.check, tools);
     let own_id = matches!(from, From::Practice)
         && outer.message_id.as_deref().is_some_and(|id| tools.registry.is_own_message_id(id));
+    let dmarc_fail = tools.authserv.is_some_and(|own| mime::dmarc_failed(&outer.authentication_results, own));
+    let answer = match &from {
+        From::Known(Person::Client(client)) if !dmarc_fail && may_vouch(&layer, &outer) => {
+            let subject = &protected.as_ref().unwrap_or(&outer).subject;
+            answer(*client, subject, layer.entity.as_ref(), tools)?
+        }
+        _ => None,
+    };
+    let vouched = answer.as_ref().is_some_and(|answer| answer.matched.is_some());
+    if vouched {
+        // What proves it can be copied with it under another Message-ID.
+        bytes_hash = vouched_hash(raw, &outer, layer.ciphertext.as_deref());
+    }
     let facts = Facts {
+        vouched,
         structure: layer.structure,
         decryption: layer.decryption,
         same_bytes: !is_good(&layer.check) && tools.registry.has_seen_bytes(&bytes_hash),
@@ -172,7 +203,7 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         automatic: outer.automatic,
         list: outer.list,
         own: own_signature || own_id,
-        dmarc_fail: tools.authserv.is_some_and(|own| mime::dmarc_failed(&outer.authentication_results, own)),
+        dmarc_fail,
     };
     let mut decision = intake::decide(&facts, tools.policy);
     // What somebody wrote from their own address, or signed, is theirs, whatever it says.
@@ -205,6 +236,7 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         revoked,
         to_retired,
         bytes_hash,
+        answer,
     })
 }
 
@@ -475,6 +507,43 @@ fn signature_fact(check: &SignatureCheck, tools: &Tools<'_>) -> (Signature, bool
             }
         }
     }
+}
+
+/// Whether answer words could prove it: one whole message of a person's, readable and not signed by somebody known.
+fn may_vouch(layer: &Layer, outer: &Mail) -> bool {
+    layer.structure == Structure::Whole
+        && matches!(layer.check, SignatureCheck::None | SignatureCheck::Unknown { .. })
+        && !outer.automatic
+        && !outer.list
+}
+
+/// Looks for the answer words of a client's last letters.
+fn answer(
+    client: ClientId,
+    subject: &str,
+    entity: Option<&Plaintext>,
+    tools: &Tools<'_>,
+) -> Result<Option<Answer>, MimeError> {
+    let (Some(vouching), Some(entity)) = (tools.registry.vouching(client), entity) else { return Ok(None) };
+    let content = mime::content(entity.as_bytes(), tools.limits)?;
+    let valid: Vec<Words> = vouching.valid.iter().map(|(_, words)| *words).collect();
+    let reading = answer_words::read(subject, &mime::new_text(&content.text), &valid);
+    let matched = reading.matched.and_then(|at| vouching.valid.get(at).copied());
+    Ok(Some(Answer { vouching, matched, wrong: reading.wrong }))
+}
+
+/// What a vouched message is known by: as below, but for the Message-ID and the date, which whoever plays it again can
+/// choose.
+fn vouched_hash(raw: &[u8], outer: &Mail, ciphertext: Option<&[u8]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"vouched");
+    hash.update(outer.in_reply_to.as_deref().unwrap_or_default().as_bytes());
+    hash.update([0]);
+    hash.update(outer.subject.as_bytes());
+    hash.update([0]);
+    let body = raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+    hash.update(ciphertext.unwrap_or(&raw[body..]));
+    hash.finalize().into()
 }
 
 /// What a message without a good signature is known by when it is delivered twice: the sender with

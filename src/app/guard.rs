@@ -3,6 +3,7 @@
 use crate::letters::Name;
 use crate::mime;
 use crate::model::{Address, Kind};
+use crate::pdf;
 
 /// Why a mail is not handed over. It is never sent in another way instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,8 @@ pub const fn may_be_clear(kind: Kind) -> bool {
             | Kind::Undecryptable
             | Kind::TooLarge
             | Kind::KeyExpiry
+            | Kind::AboutWords
+            | Kind::AboutPassphrase
             | Kind::KeyRevoked
             | Kind::PracticeKey
             | Kind::Stranger
@@ -50,10 +53,23 @@ pub fn check(kind: Kind, bytes: &[u8], registered: &Address) -> Result<(), Guard
         return Err(GuardError::Recipient);
     }
     mime::outer_headers_allowed(bytes).map_err(|_| GuardError::Headers)?;
-    if !mime::is_multipart_encrypted(bytes) && !may_be_clear(kind) {
+    if !mime::is_multipart_encrypted(bytes) && !may_be_clear(kind) && !is_sealed_letter(bytes) {
         return Err(GuardError::InClear);
     }
     Ok(())
+}
+
+/// Most octets of the neutral words around a sealed letter.
+const COVER: usize = 1000;
+
+/// Whether a mail is a sealed letter: a few words, and documents that only a passphrase opens.
+fn is_sealed_letter(bytes: &[u8]) -> bool {
+    let Ok(content) = mime::content(bytes, &mime::Limits::default()) else { return false };
+    let mut documents = content.attachments.iter().filter(|part| !part.class.is_envelope()).peekable();
+    documents.peek().is_some()
+        && documents.all(|part| part.class == mime::AttachmentClass::Pdf && pdf::is_sealed(&part.bytes))
+        && content.text.len() <= COVER
+        && content.html.is_none()
 }
 
 /// The clear letter of a kind, where it has one.
@@ -64,6 +80,8 @@ pub const fn clear_letter(kind: Kind) -> Option<Name> {
         Kind::Undecryptable => Some(Name::Undecryptable),
         Kind::TooLarge => Some(Name::TooLarge),
         Kind::KeyExpiry => Some(Name::KeyExpiry),
+        Kind::AboutWords => Some(Name::AboutWords),
+        Kind::AboutPassphrase => Some(Name::AboutPassphrase),
         Kind::KeyRevoked => Some(Name::KeyRevoked),
         Kind::PracticeKey => Some(Name::PracticeKeyClear),
         Kind::Stranger => Some(Name::Stranger),

@@ -21,13 +21,14 @@ use super::prepare::{Arrived, Disposition, FromTherapist, Origin, Prepared, Seal
 use super::refusal;
 use super::reply;
 use super::requests;
+use super::sealed_letters;
 use super::therapist;
 use crate::domain::intake::{Action, Dropped};
 use crate::domain::keywords::{Keyword, Keywords};
 use crate::domain::rhythm::{OnLetter, Slot, next_digest, on_letter};
 use crate::letters::RefusalReason;
 use crate::model::{
-    Address, ClientState, Direction, Filing, Forwarding, Kind, Mark, MessageState, Scanned, TurnRow, Verdict,
+    Address, Channel, ClientState, Direction, Filing, Forwarding, Kind, Mark, MessageState, Scanned, TurnRow, Verdict,
 };
 use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
 
@@ -208,6 +209,9 @@ async fn apply_sealed(
         let origin = sealed.origin.message_id.clone();
         keys::own::tell_late(ctx, tx, Late::Client(client, origin), old, written, now).await?;
     }
+    if let Some(client) = &sealed.client {
+        sealed_letters::count_wrong(ctx, tx, client, sealed.wrong_words, now).await?;
+    }
     match sealed.disposition {
         Disposition::Request => requests::request(ctx, tx, arrived, sealed, now).await,
         Disposition::Hold => hold(ctx, tx, sealed, now).await,
@@ -279,7 +283,11 @@ async fn file(
     crisis::raise(ctx, tx, sealed, Place { turn, safety, passed_on: true, ..Place::default() }, now).await?;
     forward(ctx, tx, &sealed.therapist, &row, now).await?;
     locum::file(ctx, tx, sealed, turn.is_some(), now).await?;
-    if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && !sealed.automatic {
+    let mut advised = false;
+    if client.channel == Channel::Pdf {
+        sealed_letters::choose_subject(tx, client, sealed, now).await?;
+        advised = sealed_letters::advise(ctx, tx, client, sealed, now).await?;
+    } else if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && !sealed.automatic {
         about_keys(ctx, tx, client, &sealed.origin, now).await?;
     }
     if let Some(certificate) = &sealed.renewed {
@@ -296,7 +304,7 @@ async fn file(
     let Some(client) = &tx.client(client.id).await? else { return Ok(()) };
     // Back from STOP in a suspension there is no letter of its own.
     let told = changed && client.state != ClientState::Suspended;
-    if !(sealed.automatic || enrolled || told || safety.is_some()) {
+    if !(sealed.automatic || enrolled || told || advised || safety.is_some()) {
         life::notice(ctx, tx, client, sealed.origin.message_id.clone(), now).await?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::prepare::Sealed;
 use crate::domain::keywords::{Keyword, Keywords, Standing, Wish};
 use crate::domain::lifecycle::{Actor, Event, may_leave};
 use crate::letters::{self, EnrolmentStep, Letter};
-use crate::model::{ClientState, Kind, Mark};
+use crate::model::{Channel, ClientState, Kind, Mark};
 use crate::store::{Client, Tx};
 
 /// The event that a wish is, for this client.
@@ -136,7 +136,7 @@ async fn paper(
     origin: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
-    let sealable = ctx.client_certificate(client).is_some();
+    let sealable = client.channel == Channel::Pdf || ctx.client_certificate(client).is_some();
     let told = tx.count_outbox(kind, Some(client.id), now - TimeDelta::days(1)).await? > 0;
     if client.care.muted || told || !sealable || !may_leave(client.state, kind) {
         return Ok(());

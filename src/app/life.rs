@@ -17,7 +17,7 @@ use super::prepare::Origin;
 use super::reply::end_waiting;
 use crate::domain::lifecycle::{self, Actor, Before, Event, Forbidden, Memory, Step, Transition};
 use crate::domain::rhythm::Slot;
-use crate::model::{ClientId, ClientState, Kind, MessageState};
+use crate::model::{Channel, ClientId, ClientState, Kind, MessageState};
 use crate::store::{self, Care, Client, Message, StoreError, Tx};
 use papers::Paper;
 
@@ -319,7 +319,8 @@ pub async fn notice(
 ) -> Result<(), AppError> {
     let Some(kind) = lifecycle::notice(client.state) else { return Ok(()) };
     // It leaves sealed or not at all; where there is no key it would be tried for ever.
-    let unsealable = !guard::may_be_clear(kind) && ctx.client_certificate(client).is_none();
+    let sealable = client.channel == Channel::Pdf || ctx.client_certificate(client).is_some();
+    let unsealable = !guard::may_be_clear(kind) && !sealable;
     // The therapist's own letter comes first; it may still be taken back.
     if client.care.told.is_some() || client.care.muted || unsealable || words_wait(tx, client.id).await? {
         return Ok(());

@@ -25,6 +25,7 @@ pub mod registry;
 pub mod reply;
 mod requests;
 pub mod round_trip;
+pub mod sealed_letters;
 pub mod send;
 mod set_back;
 pub mod settings;

@@ -46,6 +46,14 @@ pub enum Recipe {
     TooLarge {
         origin: Option<String>,
     },
+    /// To a client whose letters are sealed with a passphrase: what was asked needs the answer words.
+    AboutWords {
+        origin: Option<String>,
+    },
+    /// The same: a passphrase is never mailed.
+    AboutPassphrase {
+        origin: Option<String>,
+    },
     KeyExpiry {
         expires: DateTime<Utc>,
         days: i64,
@@ -101,6 +109,10 @@ pub enum Cause {
     Refused,
     GaveUp,
     CertificateUnusable,
+    /// The passphrase of sealed letters wasn't told yet.
+    NoPassphrase,
+    /// It can't be set as a sealed letter.
+    Unsealable,
     /// The client's server had taken it, or another on the way, and gave it back.
     Returned {
         why: Why,

@@ -12,16 +12,19 @@ use super::compose::{self, MailError};
 use super::context::{Context, Therapist};
 use super::crisis::scan::{Scan, scan};
 use super::enrol;
-use super::examine::{Examined, Tools, examine};
+use super::examine::{Answer, Examined, Tools, examine};
 use super::keys::{self, arrived::Revoked};
 use super::keywords as orders;
 use super::notice::Noticed;
 use super::registry::DbRegistry;
+use crate::domain::answer_words;
 use crate::domain::intake::{Action, Decision, Refusal};
 use crate::domain::keywords::{self, Keywords, Standing};
+use crate::domain::passphrase;
 use crate::domain::rhythm::{Schedule, Slot, clamp_arrival};
-use crate::mime::{self, Content, FromField, Mail, MimeError};
-use crate::model::{Address, ClientId, Mark, MessageRow, TherapistId, Verdict};
+use crate::mime::{self, AttachmentClass, Content, FromField, Mail, MimeError};
+use crate::model::{Address, ClientId, Mark, MessageRow, OutboxRow, TherapistId, Verdict};
+use crate::pdf;
 use crate::pgp::Certificate;
 use crate::secret::Plaintext;
 use crate::store::{self, Client, StoreError};
@@ -182,6 +185,10 @@ pub struct Sealed {
     pub renewed: Option<store::Certificate>,
     /// The practice's earlier key that it was still encrypted to.
     pub to_retired: Option<String>,
+    /// The letter whose answer words it has.
+    pub vouched_by: Option<OutboxRow>,
+    /// Answer words that are none.
+    pub wrong_words: u32,
     /// What it brings to an enrolment.
     pub found: Option<enrol::Findings>,
     /// Message-IDs that a stranger's mail answers.
@@ -356,6 +363,7 @@ fn seal(
         },
         None => None,
     };
+    let content = content.map(|content| without_words(content, &examined));
     let arrival = clamp_arrival(arrived.internaldate, arrived.last_scan, arrived.first_seen);
     let schedule = client.as_ref().map(|client| ctx.schedule(&therapist, client));
     let due = schedule.as_ref().and_then(|schedule: &Schedule| schedule.due(arrival, now));
@@ -369,6 +377,9 @@ fn seal(
     let mut words = content.as_ref().map_or(0, |content| content.words);
     let mut disposition = disposition;
     let standing = standing(&examined, arrived);
+    if let (Some(answer), Some(content)) = (&examined.answer, &content) {
+        marks.extend(answer_marks(answer, &content.text));
+    }
     let keywords = match (&client, &content) {
         (Some(client), Some(content)) if !automatic => {
             let keywords = keywords::read(&mime::new_text(&content.text));
@@ -381,10 +392,8 @@ fn seal(
         }
         _ => None,
     };
-    let origin = Origin {
-        message_id: examined.outer.message_id.clone(),
-        subject: mime::strip_codes(&examined.headers().subject),
-    };
+    let origin =
+        Origin { message_id: examined.outer.message_id.clone(), subject: mime::strip_codes(&own_subject(&examined)) };
     let renewed = keys::arrived::renewed_client(ctx, client.as_ref(), &examined);
     let found = enrol::find(ctx, arrived, &examined, content.as_ref(), client.as_ref(), &therapist, now);
     let answers = examined.outer.references.iter().chain(&examined.outer.in_reply_to).cloned().collect();
@@ -416,6 +425,8 @@ fn seal(
         scan: scan(ctx.lexicon(), &examined, content.as_ref()).of_mail(automatic),
         standing,
         keywords,
+        vouched_by: examined.answer.as_ref().and_then(|answer| answer.matched).map(|(letter, _)| letter),
+        wrong_words: examined.answer.as_ref().map_or(0, |answer| answer.wrong),
         renewed,
         to_retired: examined.to_retired,
         found,
@@ -432,6 +443,42 @@ fn seal(
         Err(MailError::Seal(_) | MailError::NoCertificate) => Ok(Prepared::Blocked(Box::new(sealed))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the client wrote, without the answer words, and without our own letter sent back.
+fn without_words(mut content: Content, examined: &Examined) -> Content {
+    let Some(answer) = &examined.answer else { return content };
+    if let Some(phrase) = &answer.vouching.phrase {
+        content.attachments.retain(|file| file.class != AttachmentClass::Pdf || !pdf::opens(&file.bytes, phrase));
+    }
+    let Some((_, words)) = &answer.matched else { return content };
+    content.text = answer_words::without(&content.text, words);
+    // Where they can't be found in the page, its text is passed on alone.
+    content.html = content.html.and_then(|html| answer_words::without_in_html(&html, words));
+    content.words = content.text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count();
+    content
+}
+
+/// The believed subject, without answer words.
+fn own_subject(examined: &Examined) -> String {
+    let subject = &examined.headers().subject;
+    match examined.answer.as_ref().and_then(|answer| answer.matched) {
+        Some((_, words)) => answer_words::without(subject, &words).trim().to_owned(),
+        None => subject.clone(),
+    }
+}
+
+fn answer_marks(answer: &Answer, text: &str) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    if answer.matched.is_none() && answer.vouching.blocked {
+        marks.push(Mark::WordsBlocked);
+    } else if answer.matched.is_none() && answer.wrong > 0 {
+        marks.push(Mark::WrongWords);
+    }
+    if passphrase::is_asked(&mime::new_text(text)) {
+        marks.push(Mark::AsksPassphrase);
+    }
+    marks
 }
 
 /// By what a message's words may steer.

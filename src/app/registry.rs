@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use super::context::Context;
 use super::examine::{Registry, ReportedMail};
+use super::sealed_letters::{self, Vouching};
 use super::write::registered;
 use crate::domain::notice::Reported;
 use crate::mime::Notice;
@@ -121,6 +122,11 @@ impl Registry for DbRegistry<'_> {
             found = found.or(Some(mail));
         }
         found
+    }
+
+    fn vouching(&self, client: ClientId) -> Option<Vouching> {
+        let known = self.met.borrow().get(&client).cloned()?;
+        self.ask(async |tx| sealed_letters::vouching(tx, &known).await)
     }
 
     fn retired_keys(&self) -> &[PracticeKey] {

@@ -13,6 +13,7 @@ use super::life::orders as life;
 use super::orders::withdraw_closing;
 use super::post::{Post, Recipe};
 use super::prepare::Origin;
+use super::sealed_letters;
 use super::therapist::{Mail, Refused, Step};
 use crate::domain::rhythm::{
     AfterReply, Forwarded, IncomingReply, Placement, Schedule, Second, Slot, TakenDays, Taker, WaitingReply, covered,
@@ -20,7 +21,7 @@ use crate::domain::rhythm::{
 };
 use crate::letters::{AttachmentReason, Outcome, RefusalReason, WaitReason};
 use crate::mime;
-use crate::model::{Direction, Kind, MessageRow, MessageState, TurnRow};
+use crate::model::{Channel, Direction, Kind, MessageRow, MessageState, TurnRow};
 use crate::store::{Client, Message, Turn, Tx};
 
 /// How far back the days that replies used are looked at.
@@ -160,6 +161,10 @@ pub(super) async fn letter(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Ste
             return refused(client, reason(AttachmentReason::Executable));
         }
         match mime::strip_metadata(attachment) {
+            // What can't become a sealed letter isn't sent in another way instead.
+            Ok(_) if client.channel == Channel::Pdf && !sealed_letters::is_sealable(attachment) => {
+                return refused(client, reason(AttachmentReason::NotSealable));
+            }
             Ok(bytes) => attachments.push(WaitingAttachment::of(attachment, &bytes)),
             Err(mime::CannotClean::UnpacksTooLarge { .. }) => {
                 return refused(client, reason(AttachmentReason::TooLarge));

@@ -19,7 +19,9 @@ use super::keys;
 use super::life;
 use super::post::{Cause, Post, Problem, Recipe};
 use super::reply;
+use super::sealed_letters;
 use super::write::{Written, registered, write};
+use crate::domain::answer_words::Words;
 use crate::domain::delivery::{Attempts, Outcome, begin_attempt};
 use crate::domain::lifecycle;
 use crate::domain::rhythm::{Release, Slot, WaitingReply, release};
@@ -85,6 +87,17 @@ pub(super) struct Ended {
 /// What is known of a mail before it is sealed; nothing is written where its bytes are frozen.
 struct Look {
     written: Option<Written>,
+    message: Option<Message>,
+    client: Option<Client>,
+}
+
+/// A mail that is sealed, before its attempt is committed.
+struct Draft {
+    row: Outbox,
+    /// None: they are frozen already.
+    bytes: Option<Vec<u8>>,
+    /// What closes it, where it is a sealed letter.
+    words: Option<Words>,
     message: Option<Message>,
     client: Option<Client>,
 }
@@ -156,8 +169,9 @@ impl Sender {
             match self.look(&row, now).await {
                 Ok(Some(Look { written, message, client })) => {
                     let ctx = Arc::clone(&self.ctx);
+                    let words = written.as_ref().and_then(Written::answer_words);
                     let sealing = written.map(|w| tokio::task::spawn_blocking(move || w.seal(&ctx, now)));
-                    drafts.push((row, sealing, message, client));
+                    drafts.push((sealing, Draft { row, bytes: None, words, message, client }));
                 }
                 Ok(None) => {}
                 Err(error) if concerns_all(&error) => return Err(error),
@@ -166,19 +180,19 @@ impl Sender {
         }
         let mut claimed = Vec::new();
         let mut tx = self.ctx.store.begin().await?;
-        for (row, sealing, message, client) in drafts {
-            let bytes = match sealing {
-                None => None,
-                Some(sealing) => match sealing.await? {
-                    Ok(bytes) => Some(bytes),
+        for (sealing, mut draft) in drafts {
+            if let Some(sealing) = sealing {
+                match sealing.await? {
+                    Ok(bytes) => draft.bytes = Some(bytes),
                     Err(error) => {
-                        self.unsealable(&mut tx, &row, client.as_ref(), &error, now, total).await?;
+                        self.unsealable(&mut tx, &draft.row, draft.client.as_ref(), &error, now, total).await?;
                         continue;
                     }
-                },
-            };
+                }
+            }
+            let row = draft.row.clone();
             let before = tx.savepoint().await?;
-            match self.claim_one(&mut tx, &row, bytes, message, client, now).await {
+            match self.claim_one(&mut tx, draft, now).await {
                 Ok(one) => {
                     tx.keep(before).await?;
                     claimed.extend(one);
@@ -355,15 +369,8 @@ impl Sender {
     }
 
     /// Commits the attempt: bytes frozen, next try set, the reply's day used.
-    async fn claim_one(
-        &self,
-        tx: &mut Tx,
-        row: &Outbox,
-        bytes: Option<Vec<u8>>,
-        message: Option<Message>,
-        client: Option<Client>,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Claimed>, AppError> {
+    async fn claim_one(&self, tx: &mut Tx, draft: Draft, now: DateTime<Utc>) -> Result<Option<Claimed>, AppError> {
+        let Draft { row, bytes, words, message, client } = draft;
         // It may have been cancelled or replaced while it was being sealed.
         let Some(current) = tx.outbox(row.id).await? else { return Ok(None) };
         let open = matches!(current.state, OutboxState::Waiting | OutboxState::Leaving);
@@ -373,7 +380,7 @@ impl Sender {
         // Another reply of the same batch may have taken the day meanwhile.
         let takes_day = match (&message, &client) {
             (Some(message), Some(client)) if self.needs_a_day(message, client, now) => {
-                if !self.may_leave(tx, row, message, client, now).await? {
+                if !self.may_leave(tx, &row, message, client, now).await? {
                     return Ok(None);
                 }
                 true
@@ -407,6 +414,9 @@ impl Sender {
             if message.state == MessageState::Waiting {
                 tx.set_message_state(message.id, MessageState::Leaving).await?;
             }
+        }
+        if let (Some(words), Some(client)) = (&words, &client) {
+            sealed_letters::keep_words(tx, client, row.id, words, now).await?;
         }
         let Some(to) = registered(&self.ctx, &current, client.as_ref()) else { return Ok(None) };
         Ok(Some(Claimed { row: current, to, message, client, bytes, attempts }))
@@ -444,13 +454,8 @@ impl Sender {
                     _ => {}
                 }
             }
-            let recipe = Recipe::DeliveryFailure {
-                kind: row.kind,
-                sent: now,
-                cause: Cause::CertificateUnusable,
-                due: None,
-                card: false,
-            };
+            let recipe =
+                Recipe::DeliveryFailure { kind: row.kind, sent: now, cause: cause_of(error), due: None, card: false };
             Post::to_therapist(Kind::DeliveryFailure, &client.therapist, Some(client.id), now)
                 .enqueue(&self.ctx, tx, &recipe, now)
                 .await?;
@@ -522,6 +527,15 @@ impl Sender {
             }
         }
         Ok(judge(outcome))
+    }
+}
+
+/// As the therapist is told it.
+const fn cause_of(error: &MailError) -> Cause {
+    match error {
+        MailError::NoPassphrase => Cause::NoPassphrase,
+        MailError::Pdf(_) => Cause::Unsealable,
+        _ => Cause::CertificateUnusable,
     }
 }
 

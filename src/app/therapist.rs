@@ -25,7 +25,8 @@ use super::reply;
 use crate::domain::commands::{self, Command, Parsed, Target};
 use crate::letters::{self, Letter, Outcome, RefusalReason};
 use crate::mime::{self, ReplyText};
-use crate::model::{Kind, MessageRow, MessageState};
+use crate::model::{Channel, Kind, MessageRow, MessageState};
+use crate::pdf;
 use crate::store::{Client, Message, Tx};
 
 /// What became of a therapist's mail.
@@ -239,10 +240,18 @@ impl Mail<'_> {
         } else if self.parsed.words > 0 {
             first = first_line(self.parsed.text.as_str());
         }
+        outcomes.extend(self.missing_signs(client.as_ref(), &outcomes));
         if !outcomes.is_empty() {
             self.receipt(tx, client.as_ref(), outcomes, first).await?;
         }
         Ok(Ok(()))
+    }
+
+    /// Signs of a letter that will be sealed as a document, which no font there has.
+    fn missing_signs(&self, client: Option<&Client>, outcomes: &[Outcome]) -> Option<Outcome> {
+        client.filter(|client| client.channel == Channel::Pdf && self.parsed.words > 0 && !outcomes.is_empty())?;
+        let signs: Vec<String> = pdf::missing_signs(self.parsed.text.as_str()).iter().map(char::to_string).collect();
+        (!signs.is_empty()).then(|| Outcome::MissingSigns { signs: signs.join(" ") })
     }
 
     async fn carry_out(&self, tx: &mut Tx, command: &Command, client: Option<&Client>) -> Step<Vec<Outcome>> {

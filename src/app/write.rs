@@ -18,12 +18,14 @@ use super::life::papers;
 use super::locum;
 use super::post::{Owner, Recipe};
 use super::reply;
+use super::sealed_letters::Enclosure;
+use crate::domain::answer_words::Words;
 use crate::domain::lifecycle;
 use crate::letters::{self, HealthItem, KeyOwner, Letter, Reader, Rendered, ReplyFrame};
 use crate::mime::{self, OutPart, Outgoing};
-use crate::model::{Address, Kind, MessageRow};
+use crate::model::{Address, Channel, Kind, MessageRow};
 use crate::pgp::{Certificate, Purpose};
-use crate::store::{Client, Message, Outbox, StoreError, Tx};
+use crate::store::{Client, Message, Outbox, PdfChannel, StoreError, Tx};
 
 /// A mail that is written and not yet sealed.
 pub struct Written {
@@ -39,6 +41,10 @@ enum Sealing {
     Clear,
     /// There is nobody to seal it to: it must not leave.
     Impossible,
+    /// As documents that a passphrase opens, in a neutral mail.
+    Letter(Box<Enclosure>),
+    /// The passphrase wasn't told yet: it must not leave.
+    NoPassphrase,
     /// Under the signature of a key that the practice had before: what it says of the new one is to be believed.
     By(String, Box<Sealing>),
 }
@@ -47,6 +53,14 @@ impl Written {
     /// The same, signed by the practice's earlier key with this fingerprint.
     pub(super) fn signed_by(self, fingerprint: String) -> Self {
         Self { sealing: Sealing::By(fingerprint, Box::new(self.sealing)), ..self }
+    }
+
+    /// The words that close it, where it is a sealed letter.
+    pub fn answer_words(&self) -> Option<Words> {
+        match &self.sealing {
+            Sealing::Letter(enclosure) => Some(enclosure.words),
+            _ => None,
+        }
     }
 
     /// Signs and seals. CPU-bound.
@@ -71,6 +85,8 @@ impl Written {
                 mime::encrypted(&self.mail, &compose::seal_by(key, &self.mail, &to)?)
             }
             Sealing::Clear => compose::signed_in_clear(key, &self.mail)?,
+            Sealing::Letter(enclosure) => compose::signed_in_clear(key, &enclosure.enclose(&self.mail)?)?,
+            Sealing::NoPassphrase => return Err(MailError::NoPassphrase),
             Sealing::Impossible | Sealing::By(..) => return Err(MailError::NoCertificate),
         })
     }
@@ -92,6 +108,8 @@ pub(super) struct Desk<'a> {
     message: Option<&'a Message>,
     pub(super) client: Option<&'a Client>,
     pub(super) now: DateTime<Utc>,
+    /// How the client's letters are sealed with a passphrase.
+    pdf: Option<PdfChannel>,
 }
 
 /// Writes a mail from its row; `None` when there is nothing to say any more.
@@ -116,7 +134,11 @@ pub async fn write(
     {
         return Ok(None);
     }
-    let desk = Desk { ctx, row, message, client, now };
+    let pdf = match client {
+        Some(client) if client.channel == Channel::Pdf => tx.pdf_channel(client.id).await?,
+        _ => None,
+    };
+    let desk = Desk { ctx, row, message, client, now, pdf };
     match recipe {
         Recipe::Forward => desk.forward(tx).await,
         Recipe::Reply => desk.therapists_letter(tx).await,
@@ -227,7 +249,7 @@ impl Desk<'_> {
             ..self.head(origin)
         };
         let mail = compose::to_client(self.ctx, client, head, subject, parts);
-        Ok(Some(Written { mail, sealing: self.client_keys(client) }))
+        Ok(Some(Written { mail, sealing: self.client_keys(client)? }))
     }
 
     /// A letter of a client's life: always sealed.
@@ -240,18 +262,27 @@ impl Desk<'_> {
         let mut parts = compose::letter_parts(&rendered);
         parts.extend(filled.parts);
         let mail = compose::to_client(self.ctx, client, self.head(filled.origin), rendered.subject, parts);
-        Ok(Some(Written { mail, sealing: self.client_keys(client) }))
+        Ok(Some(Written { mail, sealing: self.client_keys(client)? }))
     }
 
-    fn client_keys(&self, client: &Client) -> Sealing {
-        self.ctx.client_certificate(client).map_or(Sealing::Impossible, |certificate| Sealing::To(vec![certificate]))
+    /// How what is confidential leaves to a client.
+    fn client_keys(&self, client: &Client) -> Result<Sealing, MailError> {
+        if client.channel == Channel::OpenPgp {
+            let certificate = self.ctx.client_certificate(client);
+            return Ok(certificate.map_or(Sealing::Impossible, |certificate| Sealing::To(vec![certificate])));
+        }
+        let enclosure = match &self.pdf {
+            Some(channel) => Enclosure::new(self.ctx, client, channel, self.now)?,
+            None => None,
+        };
+        Ok(enclosure.map_or(Sealing::NoPassphrase, |enclosure| Sealing::Letter(Box::new(enclosure))))
     }
 
-    /// Whether the client's certificate can be sealed to now.
+    /// Whether what may be clear is sealed to the client's certificate all the same. What says nothing confidential
+    /// needs no passphrase.
     pub(super) fn sealable(&self, client: &Client) -> bool {
-        self.ctx
-            .client_certificate(client)
-            .is_some_and(|certificate| certificate.usable_for(Purpose::Encrypt, self.now).is_ok())
+        let certificate = self.ctx.client_certificate(client).filter(|_| client.channel == Channel::OpenPgp);
+        certificate.is_some_and(|certificate| certificate.usable_for(Purpose::Encrypt, self.now).is_ok())
     }
 
     /// Cadre's own letters to clients and strangers.
@@ -278,9 +309,12 @@ impl Desk<'_> {
         let clear = guard::clear_letter(self.row.kind) == Some(name);
         // What may be clear is sealed all the same where it can be.
         if sealed || !clear {
-            let parts = with_key(self.ctx, compose::letter_parts(&rendered), name);
+            let mut parts = compose::letter_parts(&rendered);
+            if client.channel == Channel::OpenPgp {
+                parts = with_key(self.ctx, parts, name);
+            }
             let mail = compose::to_client(self.ctx, client, head, rendered.subject, parts);
-            let sealing = self.client_keys(client);
+            let sealing = self.client_keys(client)?;
             return Ok(Some(Written { mail, sealing }));
         }
         Ok(Some(self.in_clear(&client.address, reader, head, rendered, name)))
@@ -353,6 +387,13 @@ impl Desk<'_> {
                 let fingerprint = client.fingerprint.clone().unwrap_or_default();
                 (Some(Letter::KeyExpiry(letters::KeyExpiry { neutral_name, fingerprint, expires, days })), None)
             }
+            Recipe::AboutWords { origin } => {
+                let blocked = self.pdf.as_ref().is_some_and(|channel| channel.blocked_at.is_some());
+                (Some(Letter::AboutWords(letters::AboutWords { neutral_name, blocked })), origin)
+            }
+            Recipe::AboutPassphrase { origin } => {
+                (Some(Letter::AboutPassphrase(letters::AboutPassphrase { neutral_name })), origin)
+            }
             _ => (None, None),
         }
     }
@@ -419,7 +460,7 @@ impl Desk<'_> {
         let rendered = compose::render(self.ctx, letter, self.ctx.reader_for(client))?;
         let parts = compose::letter_parts(&rendered);
         let mail = compose::to_client(self.ctx, client, self.head(origin), rendered.subject, parts);
-        Ok(Written { mail, sealing: self.client_keys(client) })
+        Ok(Written { mail, sealing: self.client_keys(client)? })
     }
 
     fn staff_letter(&self, letter: &Letter) -> Result<Option<Written>, AppError> {

@@ -249,7 +249,7 @@ pub struct ClientAdd {
     /// The client's OpenPGP certificate, compared by voice
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// openpgp (pdf comes with a later version)
+    /// openpgp, or pdf: letters sealed with a passphrase, for those who will install nothing
     #[arg(long, value_name = "CHANNEL")]
     pub channel: Option<String>,
     /// Consent was given on paper: the client is active from now on. Without it the person is invited by mail; with

@@ -14,6 +14,7 @@ use crate::app::context::{Context, Therapist};
 use crate::app::enrol;
 use crate::app::enrol::invite::{Invite, NotInvited};
 use crate::app::life::change;
+use crate::app::sealed_letters;
 use crate::domain::lifecycle::{Actor, Event};
 use crate::model::{Address, Channel, ClientState, Language, Mode, TherapistId};
 use crate::pgp::{Certificate, Purpose};
@@ -87,13 +88,16 @@ async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
         Some(word) => word.parse::<Language>().map_err(|error| bad("--language", &error))?,
         None => ctx.config.practice.language,
     };
-    match args.channel.as_deref().map(str::parse::<Channel>) {
-        None | Some(Ok(Channel::OpenPgp)) => {}
-        Some(Ok(Channel::Pdf)) => {
-            eprintln!("cadre: --channel pdf: sealed letters come with a later version; use openpgp");
-            return Err(USAGE);
-        }
+    let channel = match args.channel.as_deref().map(str::parse::<Channel>) {
+        None => Channel::OpenPgp,
+        Some(Ok(channel)) => channel,
         Some(Err(error)) => return Err(bad("--channel", &error)),
+    };
+    if channel == Channel::Pdf && args.certificate.is_some() {
+        eprintln!(
+            "cadre: --channel pdf: letters sealed with a passphrase need no certificate; leave one of the two out"
+        );
+        return Err(USAGE);
     }
     let mode = match args.mode.as_deref() {
         Some(word) => Some(word.parse::<Mode>().map_err(|error| bad("--mode", &error))?),
@@ -117,14 +121,19 @@ async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
         certificate: certificate.as_ref().map(enrol::stored),
     };
     let client = match &args.consent_note {
-        Some(note) if args.active => admit(ctx, &therapist, invite, note).await?,
-        _ => self::invite(ctx, &therapist, invite).await?,
+        Some(note) if args.active => admit(ctx, &therapist, invite, channel, note).await?,
+        _ => self::invite(ctx, &therapist, invite, channel).await?,
     };
     if json {
         return print_json(&describe(&client));
     }
     println!("{}", client.code);
-    if args.active && !pinned {
+    if channel == Channel::Pdf {
+        eprintln!("cadre: the passphrase to tell by voice goes to the therapist, encrypted, with the next `cadre run`");
+        if !args.active {
+            eprintln!("cadre: the letter about the frame leaves once the therapist has written /told");
+        }
+    } else if args.active && !pinned {
         eprintln!("cadre: no certificate is pinned: replies wait until `cadre client key {} --pin FILE`", client.code);
     } else if !args.active {
         let what = if pinned { "the letter about the frame" } else { "the invitation" };
@@ -134,13 +143,19 @@ async fn add(ctx: &Context, json: bool, args: &ClientAdd) -> Done {
 }
 
 /// Consent was given on paper.
-async fn admit(ctx: &Context, therapist: &Therapist, invite: Invite, note: &str) -> Result<Client, Failed> {
+async fn admit(
+    ctx: &Context,
+    therapist: &Therapist,
+    invite: Invite,
+    channel: Channel,
+    note: &str,
+) -> Result<Client, Failed> {
     let now = ctx.clock.now();
     let pinned = invite.certificate.is_some();
     let new = NewClient {
         therapist: therapist.id().clone(),
         state: ClientState::Request,
-        channel: Channel::OpenPgp,
+        channel,
         language: invite.language,
         address: invite.address,
         label: invite.name.clone(),
@@ -159,8 +174,11 @@ async fn admit(ctx: &Context, therapist: &Therapist, invite: Invite, note: &str)
         }
         let client = tx.client(client.id).await?.unwrap_or(client);
         // The paper is about the frame as it stands today.
-        let wording = enrol::frame::wording(ctx, &mut tx, therapist, client.language, now).await?;
+        let wording = enrol::frame::wording(ctx, &mut tx, therapist, (client.language, client.channel), now).await?;
         tx.add_consent(client.id, &Consent { wording, at: now, verdict: None }).await?;
+        if channel == Channel::Pdf {
+            sealed_letters::want(ctx, &mut tx, &client, now).await?;
+        }
         tx.journal(now, "client-added", Some(&client.code), json!({ "state": client.state, "key": pinned })).await?;
         tx.commit().await?;
         Ok::<_, AppError>(Ok(client))
@@ -169,12 +187,15 @@ async fn admit(ctx: &Context, therapist: &Therapist, invite: Invite, note: &str)
 }
 
 /// As `/invite` does.
-async fn invite(ctx: &Context, therapist: &Therapist, invite: Invite) -> Result<Client, Failed> {
+async fn invite(ctx: &Context, therapist: &Therapist, invite: Invite, channel: Channel) -> Result<Client, Failed> {
     let now = ctx.clock.now();
     let invited = async {
         let mut tx = ctx.store.begin().await?;
         let invited = enrol::invite::invite(ctx, &mut tx, therapist, invite, Actor::Operator, now).await?;
-        if invited.is_ok() {
+        if let Ok(client) = &invited {
+            if channel == Channel::Pdf {
+                sealed_letters::want(ctx, &mut tx, client, now).await?;
+            }
             tx.commit().await?;
         }
         Ok::<_, AppError>(invited)
@@ -274,7 +295,11 @@ async fn list(ctx: &Context, json: bool) -> Done {
     }
     println!("{:<8} {:<12} {:<12} {:<8} key", "code", "state", "therapist", "channel");
     for client in clients {
-        let key = client.fingerprint.as_deref().map_or("none: replies wait", |f| &f[f.len().saturating_sub(16)..]);
+        let key = match (client.channel, client.fingerprint.as_deref()) {
+            (Channel::Pdf, _) => "sealed letters",
+            (_, Some(f)) => &f[f.len().saturating_sub(16)..],
+            (_, None) => "none: replies wait",
+        };
         println!("{:<8} {:<12} {:<12} {:<8} {key}", client.code, client.state, client.therapist, client.channel);
     }
     Ok(())
@@ -283,6 +308,10 @@ async fn list(ctx: &Context, json: bool) -> Done {
 async fn show(ctx: &Context, json: bool, code: &str, reveal: bool) -> Done {
     let client = find_client(ctx, code).await?;
     let mut facts = describe(&client);
+    let read = async { ctx.store.read().await?.pdf_channel(client.id).await };
+    if let Some(channel) = read.await.map_err(|error: StoreError| fail(&error))? {
+        facts["passphrase"] = json!(if channel.told_at.is_some() { "told" } else { "made, not told yet" });
+    }
     if reveal {
         if !std::io::stdout().is_terminal() {
             eprintln!("cadre: --reveal shows a name and an address: it works on a terminal only");
@@ -327,6 +356,9 @@ async fn key(ctx: &Context, json: bool, code: &str, pin: Option<&Path>, compared
         }
         match &client.fingerprint {
             Some(fingerprint) => println!("{}", grouped(fingerprint)),
+            None if client.channel == Channel::Pdf => {
+                println!("no certificate is pinned: letters are sealed with a passphrase");
+            }
             None => println!("no certificate is pinned: replies wait"),
         }
         return Ok(());

@@ -115,6 +115,10 @@ pub enum Command {
     KeyAccept(Vec<String>),
     Rekey,
     Channel(Channel),
+    /// A new passphrase for sealed letters.
+    Passphrase,
+    /// The passphrase has been told by voice.
+    Told,
     /// To the therapist of this id.
     Transfer(TherapistId),
     /// The mode of the correspondence.
@@ -176,6 +180,8 @@ impl Command {
             Self::KeyAccept(_) => Word::Key,
             Self::Rekey => Word::Rekey,
             Self::Channel(_) => Word::Channel,
+            Self::Passphrase => Word::Passphrase,
+            Self::Told => Word::Told,
             Self::Transfer(_) => Word::Transfer,
             Self::Mode(_) => Word::Mode,
             Self::Invite { .. } => Word::Invite,
@@ -379,6 +385,8 @@ fn typed(word: Word, argument: &str) -> Result<Command, CommandError> {
         Word::Key => key(given()?.as_str()).ok_or(bad),
         Word::Rekey => alone(Command::Rekey),
         Word::Channel => fold(given()?.as_str()).parse().map(Command::Channel).map_err(|_| bad),
+        Word::Passphrase => alone(Command::Passphrase),
+        Word::Told => alone(Command::Told),
         Word::Transfer => given().map(|id| Command::Transfer(TherapistId(id.into_string()))),
         Word::Mode => mode(given()?.as_str()).map(Command::Mode).ok_or(bad),
         Word::Invite => invite(given()?.as_str()),

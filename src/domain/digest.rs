@@ -53,6 +53,10 @@ pub struct ClientLine {
     pub consent_pending: Option<u32>,
     /// A key came that nobody has compared: `/key accept` is asked for.
     pub key_waiting: bool,
+    /// Letters are sealed with a passphrase; what the client writes isn't.
+    pub sealed_letters: bool,
+    /// A passphrase was made and waits to be told: `/told`.
+    pub passphrase_waiting: bool,
 }
 
 /// Crisis words that no verified mail of the therapist's has followed yet.
@@ -245,6 +249,8 @@ pub struct Digest {
     pub absence: Option<Absence>,
     /// A client's line asks for a command.
     pub asks: bool,
+    /// Somebody on it writes unsealed: said in one sentence.
+    pub sealed_letters: bool,
     pub journal: JournalHead,
 }
 
@@ -274,11 +280,12 @@ pub fn arrange(facts: Facts) -> Digest {
     let to_answer = count(of(&|s| s <= Section::Due));
     // Each client is counted once: who is answered today needs no second number.
     let rests = |c: &&(Section, ClientLine)| c.0 > Section::Due;
-    let commands = |c: &ClientLine| c.ask_assessment || c.propose_checkin || c.key_waiting;
+    let commands = |c: &ClientLine| c.ask_assessment || c.propose_checkin || c.key_waiting || c.passphrase_waiting;
     let asks = |c: &ClientLine| c.state == ClientState::ConsentPending || commands(c);
     let undecided = clients.iter().filter(rests).filter(|(_, c)| asks(c)).count();
     let nothing = count(clients.iter().filter(rests).count() - undecided);
 
+    let sealed_letters = clients.iter().any(|(_, c)| c.sealed_letters);
     let asked = clients.iter().any(|(_, c)| commands(c));
 
     let mut alerts = facts.alerts;
@@ -325,6 +332,7 @@ pub fn arrange(facts: Facts) -> Digest {
         noticed,
         absence: facts.absence,
         asks: asked,
+        sealed_letters,
         journal: facts.journal,
     }
 }

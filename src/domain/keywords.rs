@@ -105,6 +105,8 @@ pub struct Keywords {
     found: Vec<Keyword>,
     /// Written small among other words, where a line like "Stop." may be prose: never obeyed, only pointed out.
     doubtful: Vec<Keyword>,
+    /// `OBJET DES LETTRES : …`, `LETTER SUBJECT: …`: what the client wants to read above sealed letters.
+    pub subject: Option<String>,
     /// Words of new text besides them.
     pub other_words: usize,
 }
@@ -127,7 +129,7 @@ impl Keywords {
 
     /// Nothing but keywords was written: no letter that waits for an answer.
     pub fn only(&self) -> bool {
-        !self.found.is_empty() && self.other_words == 0
+        (!self.found.is_empty() || self.subject.is_some()) && self.other_words == 0
     }
 
     /// What is asked of the state, if anything.
@@ -160,6 +162,10 @@ pub fn read(new_text: &str) -> Keywords {
         if line.trim_start().starts_with('>') {
             continue;
         }
+        if let Some(subject) = subject(line) {
+            keywords.subject = Some(subject);
+            continue;
+        }
         let folded = fold(line);
         match FORMS.iter().find(|(form, _)| *form == folded) {
             Some((_, keyword)) if is_loud(line) => keywords.found.push(*keyword),
@@ -177,6 +183,19 @@ pub fn read(new_text: &str) -> Keywords {
     keywords.doubtful.retain(|keyword| !keywords.found.contains(keyword));
     each_once(&mut keywords.doubtful);
     keywords
+}
+
+/// Most signs of a subject that a client chooses.
+const SUBJECT: usize = 60;
+
+/// The subject that a line asks for.
+fn subject(line: &str) -> Option<String> {
+    let (name, text) = line.split_once(':')?;
+    if !matches!(fold(name).as_str(), "objet des lettres" | "letter subject") {
+        return None;
+    }
+    let plain: String = text.chars().filter(|c| !c.is_control() && !is_invisible(*c)).take(SUBJECT).collect();
+    Some(plain.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
 }
 
 fn each_once(keywords: &mut Vec<Keyword>) {

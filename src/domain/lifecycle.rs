@@ -334,15 +334,20 @@ pub const fn may_leave(state: ClientState, kind: Kind) -> bool {
         | Kind::Resumed => treated,
         // A practical word may be needed in a pause too.
         Kind::Now | Kind::TransferOffer | Kind::ConsentRenewal | Kind::ConsentRecorded => open,
-        Kind::CardRequest | Kind::KeyExpiry | Kind::KeyRevoked | Kind::AboutKeys | Kind::ConsentUnclear => {
-            open || matches!(state, ConsentPending)
-        }
+        Kind::CardRequest
+        | Kind::KeyExpiry
+        | Kind::KeyRevoked
+        | Kind::AboutKeys
+        | Kind::AboutPassphrase
+        | Kind::ConsentUnclear => open || matches!(state, ConsentPending),
         Kind::Invitation | Kind::InvitationReminder | Kind::InvitationProblem | Kind::KeyArrived => {
             // A new key may be asked for later as well.
             open || matches!(state, Invited | ConsentPending)
         }
         // To whoever may write: they have to know which key to write to.
         Kind::PracticeKey => open || matches!(state, Invited | ConsentPending | Discharged),
+        // Also to who has stopped and wants to come back.
+        Kind::AboutWords => open || matches!(state, ConsentPending | Discharged),
         Kind::InvitationDeclined | Kind::Declined => matches!(state, Declined),
         Kind::Frame => matches!(state, ConsentPending),
         Kind::Suspended => matches!(state, Suspended),

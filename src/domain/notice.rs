@@ -132,6 +132,8 @@ pub const fn tell(kind: Kind, to_staff: bool) -> Tell {
         | Kind::Undecryptable
         | Kind::TooLarge
         | Kind::KeyExpiry
+        | Kind::AboutWords
+        | Kind::AboutPassphrase
         | Kind::InvitationProblem
         | Kind::InvitationDeclined
         | Kind::KeyArrived

@@ -126,6 +126,8 @@ pub struct Frame {
     /// Number of this wording.
     pub version: u32,
     pub lines: Vec<Line>,
+    /// The letters are sealed with a passphrase.
+    pub sealed_letters: bool,
 }
 
 /// The frame has changed and is asked about again; sealed.
@@ -467,6 +469,18 @@ pub enum EnrolmentStep {
     LocumAgreed {
         agreed: bool,
     },
+    /// An answer without a key: sealed letters were offered. Where the person wants them, this is the passphrase to tell.
+    SealedLettersOffered {
+        passphrase: String,
+    },
+    /// The operator has entered somebody whose letters are sealed: this is the passphrase to tell.
+    SealedLettersWanted {
+        passphrase: String,
+    },
+    /// The person has asked for the passphrase by mail.
+    PassphraseAsked,
+    /// So many wrong answer words came on one day that none count until the next letter.
+    WordsGuessed,
 }
 
 /// What has happened in somebody's enrolment or life; to the therapist.

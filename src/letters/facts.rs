@@ -263,7 +263,14 @@ pub enum RefusalReason {
     /// Nothing leaves to this person; `/mute off` changes that.
     Muted,
     /// The channel isn't available.
-    ChannelUnavailable,
+    /// `/channel openpgp`: it needs a key that was compared.
+    ChannelNeedsKey,
+    /// The command is for clients whose letters are sealed.
+    NotSealedLetters {
+        command: String,
+    },
+    /// `/told`: there is no passphrase yet that could have been told, or it was told already.
+    NothingToTell,
     /// No such therapist in the practice, or it is oneself.
     UnknownTherapist,
     /// An absence that lies in the past, or overlaps another one.
@@ -289,6 +296,8 @@ pub enum AttachmentReason {
     /// Can't be freed of its author's name.
     Metadata,
     Unreadable,
+    /// It can't become a sealed letter: only pictures and PDF can.
+    NotSealable,
 }
 
 /// The mail was refused whole: nothing was done and nothing sent.
@@ -353,6 +362,10 @@ pub enum FailureCause {
     GaveUp,
     /// The client's certificate can't be used: the letter waits, the day is not used.
     CertificateUnusable,
+    /// The passphrase of sealed letters wasn't told yet: the letter waits, the day is not used.
+    NoPassphrase,
+    /// It can't be set as a sealed letter: it waits.
+    Unsealable,
     /// A server had taken it and gave it back.
     Returned,
 }

@@ -13,6 +13,7 @@ mod outcome;
 mod own;
 mod places;
 mod samples;
+mod sealed;
 mod template;
 pub mod typography;
 
@@ -24,12 +25,13 @@ use chrono_tz::Tz;
 use minijinja::Environment;
 use serde::Serialize;
 
-use crate::model::Language;
+use crate::model::{Channel, Language};
 
 pub use facts::*;
 pub use keys::*;
 pub use lines::{Line, Lines, LinesError, VERIFY_AFTER_DAYS};
 pub use own::{FileFault, Folder};
+pub use sealed::*;
 pub use template::{Fault, Part, Problem, check};
 
 /// Declares the letters: variant, file name.
@@ -86,6 +88,10 @@ letters!(
     MissedDay = "missed-day",
     Closed = "closed",
     KeyExpiry = "key-expiry",
+    SealedLetter = "sealed-letter",
+    SealedSheet = "sealed-sheet",
+    AboutWords = "about-words",
+    AboutPassphrase = "about-passphrase",
     KeyRevoked = "key-revoked",
     PracticeKeyRotated = "practice-key-rotated",
     PracticeKeyRevoked = "practice-key-revoked",
@@ -194,6 +200,9 @@ impl Name {
                 | Self::Undecryptable
                 | Self::TooLarge
                 | Self::KeyExpiry
+                | Self::SealedLetter
+                | Self::AboutWords
+                | Self::AboutPassphrase
                 | Self::KeyRevoked
                 | Self::PracticeKeyClear
                 | Self::Stranger
@@ -401,14 +410,20 @@ impl Letters {
 }
 
 /// The client's page, `config/guides/client-LANGUAGE.md`, with the typography of its language.
-pub fn guide(language: Language) -> &'static str {
-    static FR: LazyLock<String> =
-        LazyLock::new(|| typography::french(include_str!("../../config/guides/client-fr.md")));
-    static EN: LazyLock<String> =
-        LazyLock::new(|| typography::english(include_str!("../../config/guides/client-en.md")));
-    match language {
-        Language::Fr => &FR,
-        Language::En => &EN,
+pub fn guide(language: Language, channel: Channel) -> &'static str {
+    static PAGES: LazyLock<[String; 4]> = LazyLock::new(|| {
+        [
+            typography::french(include_str!("../../config/guides/client-fr.md")),
+            typography::english(include_str!("../../config/guides/client-en.md")),
+            typography::french(include_str!("../../config/guides/client-pdf-fr.md")),
+            typography::english(include_str!("../../config/guides/client-pdf-en.md")),
+        ]
+    });
+    match (channel, language) {
+        (Channel::OpenPgp, Language::Fr) => &PAGES[0],
+        (Channel::OpenPgp, Language::En) => &PAGES[1],
+        (Channel::Pdf, Language::Fr) => &PAGES[2],
+        (Channel::Pdf, Language::En) => &PAGES[3],
     }
 }
 

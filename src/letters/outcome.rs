@@ -136,6 +136,19 @@ pub enum Outcome {
     Channel {
         channel: Channel,
     },
+    /// The passphrase of the sealed letters from now on: to be told by voice, then `/told`. `first`: there was none.
+    Passphrase {
+        passphrase: String,
+        first: bool,
+    },
+    /// It was told: letters leave. `asked`: that about the frame went out.
+    Told {
+        asked: bool,
+    },
+    /// Signs that the sealed letter's font lacks stand in it as their codes.
+    MissingSigns {
+        signs: String,
+    },
     /// `clients`: how many were or will be written to; `announced`: when the letter before it leaves.
     Absent {
         from: NaiveDate,

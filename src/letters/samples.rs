@@ -268,6 +268,7 @@ fn refusals() -> Vec<Json> {
         R::Attachment { why: AttachmentReason::TooLarge },
         R::Attachment { why: AttachmentReason::Metadata },
         R::Attachment { why: AttachmentReason::Unreadable },
+        R::Attachment { why: AttachmentReason::NotSealable },
         R::EmptyReply,
         R::NowTooLong { words: 131 },
         R::NowAlreadySent,
@@ -323,6 +324,8 @@ fn failures() -> Vec<Json> {
     vec![
         json_of(&failure(Kind::Reply, FailureCause::Refused, way)),
         json_of(&failure(Kind::Reply, FailureCause::CertificateUnusable, way)),
+        json_of(&failure(Kind::Reply, FailureCause::NoPassphrase, way)),
+        json_of(&failure(Kind::Reply, FailureCause::Unsealable, way)),
         json_of(&failure(Kind::Acknowledgement, FailureCause::GaveUp, None)),
         json_of(&failure(Kind::MissedDay, FailureCause::GaveUp, way)),
         json_of(&returned(Kind::Reply, "mailbox-full", Some(at(4, 17, 0)), true)),
@@ -376,6 +379,7 @@ fn digests() -> Vec<Json> {
             "words": 540, "attachments": 0, "oldest": at(2, 22, 10), "verdict": "verified", "marks": [],
             "scan": null, "days_silent": 0, "overdue": false, "propose_checkin": false, "ask_assessment": false,
             "consent_pending": null, "key_waiting": false,
+            "sealed_letters": false, "passphrase_waiting": false,
         });
         if let (Some(line), Json::Object(more)) = (line.as_object_mut(), more) {
             line.extend(more);
@@ -393,7 +397,7 @@ fn digests() -> Vec<Json> {
     let assessment = json!({ "state": "assessment", "turn": "answered", "due": null, "oldest": null, "verdict": null,
         "ask_assessment": true });
     let renewal = json!({ "turn": "none", "due": null, "letters": 0, "words": 0, "oldest": null, "verdict": null,
-        "consent_pending": 3 });
+        "consent_pending": 3, "sealed_letters": true, "passphrase_waiting": true });
     let invited = json!({ "state": "invited", "turn": "none", "due": null, "letters": 0, "words": 0, "oldest": null,
         "verdict": null, "days_silent": null, "key_waiting": true });
     let full = json!({
@@ -435,14 +439,14 @@ fn digests() -> Vec<Json> {
             { "code": code(), "label": null, "kind": "reply", "at": at(2, 17, 0), "unclear": true },
         ],
         "absence": { "from": "2026-04-06", "to": "2026-04-17", "locum": "Dr Martin" },
-        "asks": true,
+        "asks": true, "sealed_letters": true,
         "journal": journal,
     });
     let empty = json!({
         "at": at(3, 6, 0), "slot": null, "to_answer": 0, "to_decide": 0, "nothing": 0, "alerts": [],
         "forward_failures": [],
         "before": [], "held": [], "held_beyond": 0, "requests": [], "requests_beyond": 0, "after": [], "waiting": [],
-        "keys": [], "failures": [], "noticed": [], "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "journal": journal,
+        "keys": [], "failures": [], "noticed": [], "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "sealed_letters": false, "journal": journal,
     });
     vec![json!({ "sheet": full }), json!({ "sheet": empty })]
 }

@@ -193,7 +193,9 @@ pub(super) fn add_words(environment: &mut Environment<'static>, language: Langua
     };
     environment.add_template_owned("words", set(words, language)).map_err(|e| bare(&e))?;
     environment.add_template_owned("frame-elements", set(elements, language)).map_err(|e| bare(&e))?;
-    environment.add_template("client-guide", super::guide(language)).map_err(|e| bare(&e))
+    environment
+        .add_template("client-guide", super::guide(language, crate::model::Channel::OpenPgp))
+        .map_err(|e| bare(&e))
 }
 
 /// Puts the HTML part of a letter into an environment; it has no header.

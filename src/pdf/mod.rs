@@ -111,6 +111,11 @@ pub fn opens(bytes: &[u8], passphrase: &Password) -> bool {
     bytes.len() <= MAX_FILE && guarded(|| Ok(seal::opens(bytes, passphrase)), PdfError::Unreadable).unwrap_or(false)
 }
 
+/// Whether these bytes are a sealed letter (AES-256, revision 6), whoever can open it.
+pub fn is_sealed(bytes: &[u8]) -> bool {
+    bytes.len() <= MAX_FILE && guarded(|| Ok(seal::is_sealed(bytes)), PdfError::Unreadable).unwrap_or(false)
+}
+
 /// Runs the libraries and takes a panic of theirs as a failure: pictures and documents come from anybody.
 fn guarded<T>(work: impl FnOnce() -> Result<T, PdfError>, panicked: PdfError) -> Result<T, PdfError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Err(panicked))

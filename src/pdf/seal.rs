@@ -93,13 +93,22 @@ fn state(key: &[u8], passphrase: &Password) -> Result<EncryptionState, PdfError>
 
 /// Whether the passphrase opens these bytes, and they are encrypted as `seal` does.
 pub(super) fn opens(bytes: &[u8], passphrase: &Password) -> bool {
+    sealed(bytes).is_some_and(|document| document.authenticate_user_password(passphrase.reveal()).is_ok())
+}
+
+/// Whether the bytes are encrypted as `seal` does.
+pub(super) fn is_sealed(bytes: &[u8]) -> bool {
+    sealed(bytes).is_some()
+}
+
+/// The document, unopened, where it is encrypted as `seal` does.
+fn sealed(bytes: &[u8]) -> Option<Document> {
     // Encrypted object streams are not unpacked without the password, so little is read here.
-    let Ok(document) = Document::load_mem_with_options(bytes, options()) else { return false };
+    let document = Document::load_mem_with_options(bytes, options()).ok()?;
     let number = |dict: &Dictionary, key: &[u8]| dict.get(key).and_then(Object::as_i64).ok();
-    let Ok(encrypted) = document.get_encrypted() else { return false };
-    number(encrypted, b"V") == Some(5)
-        && number(encrypted, b"R") == Some(6)
-        && document.authenticate_user_password(passphrase.reveal()).is_ok()
+    let encrypted = document.get_encrypted().ok()?;
+    let is = number(encrypted, b"V") == Some(5) && number(encrypted, b"R") == Some(6);
+    is.then_some(document)
 }
 
 /// Where an object stands (section 7.5.8.3).

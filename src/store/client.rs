@@ -464,6 +464,14 @@ impl Tx {
         self.change_client(id, |raw, _| raw.language = language.as_str().to_owned()).await
     }
 
+    /// Changes how confidential letters travel.
+    ///
+    /// # Errors
+    /// [`StoreError::Tampered`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn set_channel(&mut self, id: ClientId, channel: Channel) -> Result<(), StoreError> {
+        self.change_client(id, |raw, _| channel.as_str().clone_into(&mut raw.channel)).await
+    }
+
     /// Remembers when the client last agreed to the frame.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 
 use super::{MacParts, StoreError, Tx, Vault, micros, time, vault};
-use crate::model::{ClientId, Language, OutboxRow, TherapistId, Verdict};
+use crate::model::{Channel, ClientId, Language, OutboxRow, TherapistId, Verdict};
 
 const CONSENT: &str = "consent";
 const CARD: &str = "card";
@@ -16,6 +16,8 @@ const LETTER: &str = "frame_letter";
 pub struct Wording {
     pub therapist: TherapistId,
     pub language: Language,
+    /// What is said of the letters' way differs, and with it what is agreed to.
+    pub channel: Channel,
     /// From 1.
     pub number: u32,
     /// SHA-256 of the wording.
@@ -31,8 +33,14 @@ pub struct Consent {
     pub verdict: Option<Verdict>,
 }
 
+/// The channel in a row's MAC: rows from before there were two have none in theirs.
+fn channel_of(wording: &Wording) -> Option<&'static str> {
+    (wording.channel != Channel::OpenPgp).then(|| wording.channel.as_str())
+}
+
 fn consent_mac(vault: &Vault, id: i64, client: ClientId, consent: &Consent) -> [u8; 32] {
-    MacParts::default()
+    let mut parts = MacParts::default();
+    parts
         .int(Some(id))
         .int(Some(client.0))
         .text(&consent.wording.therapist.0)
@@ -40,31 +48,42 @@ fn consent_mac(vault: &Vault, id: i64, client: ClientId, consent: &Consent) -> [
         .int(Some(consent.wording.number.into()))
         .add(Some(&consent.wording.hash))
         .int(Some(micros(consent.at)))
-        .add(consent.verdict.map(|verdict| verdict.as_str().as_bytes()))
-        .mac(vault, CONSENT)
+        .add(consent.verdict.map(|verdict| verdict.as_str().as_bytes()));
+    if let Some(channel) = channel_of(&consent.wording) {
+        parts.text(channel);
+    }
+    parts.mac(vault, CONSENT)
 }
 
 fn version_mac(vault: &Vault, wording: &Wording, first: i64) -> [u8; 32] {
-    MacParts::default()
+    let mut parts = MacParts::default();
+    parts
         .text(&wording.therapist.0)
         .text(wording.language.as_str())
         .int(Some(wording.number.into()))
         .add(Some(&wording.hash))
-        .int(Some(first))
-        .mac(vault, VERSION)
+        .int(Some(first));
+    if let Some(channel) = channel_of(wording) {
+        parts.text(channel);
+    }
+    parts.mac(vault, VERSION)
 }
 
 /// Over the hash too, so that a letter about one wording never counts for another under its number.
 fn letter_mac(vault: &Vault, letter: i64, client: ClientId, wording: &Wording, at: i64) -> [u8; 32] {
-    MacParts::default()
+    let mut parts = MacParts::default();
+    parts
         .int(Some(letter))
         .int(Some(client.0))
         .text(&wording.therapist.0)
         .text(wording.language.as_str())
         .int(Some(wording.number.into()))
         .add(Some(&wording.hash))
-        .int(Some(at))
-        .mac(vault, LETTER)
+        .int(Some(at));
+    if let Some(channel) = channel_of(wording) {
+        parts.text(channel);
+    }
+    parts.mac(vault, LETTER)
 }
 
 fn card_mac(vault: &Vault, client: ClientId, at: i64, data: &[u8]) -> [u8; 32] {
@@ -81,14 +100,15 @@ impl Tx {
         &mut self,
         therapist: &TherapistId,
         language: Language,
+        channel: Channel,
         hash: &[u8],
         at: DateTime<Utc>,
     ) -> Result<(Wording, bool), StoreError> {
         let sql = "SELECT number, hash, first_at, mac FROM frame_version WHERE therapist = $1 AND language = $2 \
-                   ORDER BY number DESC LIMIT 1";
-        let newest = sqlx::query(sql).bind(&therapist.0).bind(language.as_str());
+                   AND channel = $3 ORDER BY number DESC LIMIT 1";
+        let newest = sqlx::query(sql).bind(&therapist.0).bind(language.as_str()).bind(channel.as_str());
         let newest = newest.fetch_optional(&mut *self.conn).await?;
-        let wording = |number| Wording { therapist: therapist.clone(), language, number, hash: hash.to_vec() };
+        let wording = |number| Wording { therapist: therapist.clone(), language, channel, number, hash: hash.to_vec() };
         let mut next = 1;
         if let Some(row) = newest {
             let number: u32 = row.try_get("number")?;
@@ -108,10 +128,12 @@ impl Tx {
         let new = wording(next);
         let mac = version_mac(self.vault(), &new, micros(at));
         sqlx::query(
-            "INSERT INTO frame_version (therapist, language, number, hash, first_at, mac) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO frame_version (therapist, language, channel, number, hash, first_at, mac) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(&therapist.0)
         .bind(language.as_str())
+        .bind(channel.as_str())
         .bind(next)
         .bind(hash)
         .bind(micros(at))
@@ -129,13 +151,14 @@ impl Tx {
         &mut self,
         therapist: &TherapistId,
         language: Language,
+        channel: Channel,
     ) -> Result<Option<Wording>, StoreError> {
-        let sql = "SELECT number, hash FROM frame_version WHERE therapist = $1 AND language = $2 \
+        let sql = "SELECT number, hash FROM frame_version WHERE therapist = $1 AND language = $2 AND channel = $3 \
                    ORDER BY number DESC LIMIT 1";
-        let newest = sqlx::query(sql).bind(&therapist.0).bind(language.as_str());
+        let newest = sqlx::query(sql).bind(&therapist.0).bind(language.as_str()).bind(channel.as_str());
         let Some(row) = newest.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
         let (number, hash) = (row.try_get("number")?, row.try_get("hash")?);
-        Ok(Some(Wording { therapist: therapist.clone(), language, number, hash }))
+        Ok(Some(Wording { therapist: therapist.clone(), language, channel, number, hash }))
     }
 
     /// Remembers which letter asked somebody about which wording.
@@ -151,13 +174,14 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let mac = letter_mac(self.vault(), letter.0, client, wording, micros(at));
         sqlx::query(
-            "INSERT INTO frame_letter (outbox_id, client_id, therapist, language, number, at, mac) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO frame_letter (outbox_id, client_id, therapist, language, channel, number, at, mac) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(letter.0)
         .bind(client.0)
         .bind(&wording.therapist.0)
         .bind(wording.language.as_str())
+        .bind(wording.channel.as_str())
         .bind(wording.number)
         .bind(micros(at))
         .bind(mac.as_slice())
@@ -177,11 +201,12 @@ impl Tx {
         wording: &Wording,
     ) -> Result<Vec<(OutboxRow, DateTime<Utc>)>, StoreError> {
         let sql = "SELECT outbox_id, at, mac FROM frame_letter WHERE client_id = $1 AND therapist = $2 AND language = $3 \
-                   AND number = $4 ORDER BY at DESC, outbox_id DESC";
+                   AND channel = $4 AND number = $5 ORDER BY at DESC, outbox_id DESC";
         let rows = sqlx::query(sql)
             .bind(client.0)
             .bind(&wording.therapist.0)
             .bind(wording.language.as_str())
+            .bind(wording.channel.as_str())
             .bind(wording.number)
             .fetch_all(&mut *self.conn)
             .await?;
@@ -204,13 +229,14 @@ impl Tx {
         let id = self.new_id();
         let mac = consent_mac(self.vault(), id, client, consent);
         sqlx::query(
-            "INSERT INTO consent (id, client_id, therapist, language, number, hash, at, verdict, mac) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO consent (id, client_id, therapist, language, channel, number, hash, at, verdict, mac) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(id)
         .bind(client.0)
         .bind(&consent.wording.therapist.0)
         .bind(consent.wording.language.as_str())
+        .bind(consent.wording.channel.as_str())
         .bind(consent.wording.number)
         .bind(&consent.wording.hash)
         .bind(micros(consent.at))
@@ -237,6 +263,7 @@ impl Tx {
             wording: Wording {
                 therapist: TherapistId(row.try_get("therapist")?),
                 language: row.try_get::<&str, _>("language")?.parse().map_err(|_| corrupt())?,
+                channel: row.try_get::<&str, _>("channel")?.parse().map_err(|_| corrupt())?,
                 number: row.try_get("number")?,
                 hash: row.try_get("hash")?,
             },
@@ -307,6 +334,8 @@ impl Tx {
             "DELETE FROM enrolment WHERE client_id = $1",
             "DELETE FROM key_offer WHERE client_id = $1",
             "DELETE FROM card WHERE client_id = $1",
+            "DELETE FROM pdf_channel WHERE client_id = $1",
+            "DELETE FROM answer_words WHERE client_id = $1",
             "UPDATE outbox SET facts = NULL, recipient = NULL, mail_id = NULL, mail_id_hash = NULL, frozen = NULL \
              WHERE client_id = $1 AND state IN ('cancelled', 'failed', 'sent', 'replaced')",
         ] {

@@ -39,6 +39,7 @@ mod meta;
 mod outbox;
 mod replay;
 mod returned;
+mod sealed_letters;
 mod set_back;
 mod turn;
 mod vault;
@@ -54,6 +55,7 @@ pub use keys::THERAPIST_KEYS_CHANGED;
 pub use mailbox::{Disposal, Original, Scan, Tries};
 pub use message::Message;
 pub use outbox::{Finish, NewOutbox, Outbox, OutboxFilter};
+pub use sealed_letters::{LetterWords, PdfChannel};
 pub use turn::Turn;
 pub use vault::{Lookup, TOKEN_SIGNS, Unsealable, Vault};
 

@@ -9,12 +9,12 @@ use super::super::life;
 use super::super::reply;
 use super::super::therapist::{Mail, Refused, Step};
 use super::answer::received;
-use super::stored;
+use super::{frame, stored};
 use crate::domain::code_words;
 use crate::domain::enrolment::WRONG_TRIES;
 use crate::domain::lifecycle::{Actor, Event};
 use crate::letters::{Outcome, Received, RefusalReason};
-use crate::model::{ClientState, Kind};
+use crate::model::{Channel, ClientState, Kind};
 use crate::pgp::{Certificate, PracticeKey, Purpose};
 use crate::store::{self, Client, KeyOffer, StoreError, Tx};
 
@@ -106,9 +106,34 @@ pub async fn pin(
         _ => false,
     };
     if asked {
+        // The answer chose the channel.
+        tx.set_channel(client.id, Channel::OpenPgp).await?;
+        let Some(client) = &tx.client(client.id).await? else { return Ok(None) };
         super::ask_frame(ctx, tx, client, Kind::Frame, received, None, now).await?;
+    } else if client.channel == Channel::Pdf {
+        let Some(client) = tx.client(client.id).await? else { return Ok(Some(asked)) };
+        return Ok(Some(to_openpgp(ctx, tx, &client, now).await?));
     } else {
         reply::wake(tx, client, now).await?;
     }
     Ok(Some(asked))
+}
+
+/// Confidential letters travel by OpenPGP from now on; what is said of their way is asked about again. `true`: it was.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn to_openpgp(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<bool, AppError> {
+    tx.set_channel(client.id, Channel::OpenPgp).await?;
+    tx.drop_pdf_channel(client.id).await?;
+    tx.journal(now, "channel", Some(&client.code), json!({ "channel": Channel::OpenPgp })).await?;
+    reply::wake(tx, client, now).await?;
+    tx.wake_outbox(client.id, now).await?;
+    let Some(client) = tx.client(client.id).await? else { return Ok(false) };
+    let treated = client.state.in_treatment() || client.state == ClientState::Paused;
+    let asks = treated && frame::pending(ctx, tx, &client, now).await?.is_some();
+    if asks {
+        super::ask_frame(ctx, tx, &client, Kind::ConsentRenewal, None, None, now).await?;
+    }
+    Ok(asks)
 }

@@ -9,6 +9,7 @@ use super::super::context::Context;
 use super::super::life;
 use super::super::post::{Post, Recipe};
 use super::super::prepare::Sealed;
+use super::super::sealed_letters;
 use super::findings::{Findings, Offered};
 use super::{Paper, tell};
 use crate::domain::code_words;
@@ -222,7 +223,18 @@ async fn problem(
     let paper = Paper::InvitationProblem { problem, origin };
     Post::to_client(Kind::InvitationProblem, client.id, now).enqueue(ctx, tx, &Recipe::Enrol(paper), now).await?;
     tx.journal(now, "key-problem", Some(&client.code), json!({ "problem": problem })).await?;
-    tell(ctx, tx, client, EnrolmentStep::Problem { problem }, now).await
+    if problem != KeyProblem::NoKey || asked.rekey {
+        return tell(ctx, tx, client, EnrolmentStep::Problem { problem }, now).await;
+    }
+    // Sealed letters are offered: the therapist has what is to be told, the first time.
+    let step = match tx.pdf_channel(client.id).await? {
+        Some(_) => EnrolmentStep::Problem { problem },
+        None => {
+            let phrase = sealed_letters::make(tx, client, now).await?;
+            EnrolmentStep::SealedLettersOffered { passphrase: phrase.reveal().to_owned() }
+        }
+    };
+    tell(ctx, tx, client, step, now).await
 }
 
 /// The person declines the invitation or the frame.

@@ -75,7 +75,7 @@ pub async fn arrived(
     let facts = ConsentFacts {
         answers_current: answered.current,
         answers_transfer: answered.transfer,
-        signed_answer: found.answers_signed,
+        signed_answer: found.answers_signed || sealed.vouched_by.is_some(),
         state: client.state,
         pending: asked.is_some(),
     };
@@ -122,20 +122,30 @@ impl Answered {
             None => Vec::new(),
         };
         let signed_at = sealed.signature.as_ref().map(|(_, _, at)| *at);
-        for id in &found.answers {
+        let mut ids = found.answers.clone();
+        let mut replies_to = found.replies_to.clone();
+        if let Some(letter) = sealed.vouched_by {
+            // Whose words these are has that letter before them, whether their program says so or not.
+            let own = tx.outbox(letter).await?.and_then(|mail| mail.mail_id);
+            replies_to = replies_to.filter(|id| ids.contains(id)).or_else(|| own.clone());
+            ids.extend(own);
+        }
+        for id in &ids {
             let Some(mail) = tx.outbox_by_mail_id(id).await?.filter(|mail| mail.client == Some(client.id)) else {
                 continue;
             };
             // Unsigned references could be put on by who runs the mail server, to turn a consent that was kept back to
             // a later wording: then it has to be signed after the letter it answers.
             let sent = mail.finished_at.unwrap_or(mail.created_at);
-            let believed = found.answers_signed || signed_at.is_some_and(|at| at >= sent - keywords::CLOCKS);
+            let believed = found.answers_signed
+                || sealed.vouched_by.is_some()
+                || signed_at.is_some_and(|at| at >= sent - keywords::CLOCKS);
             let is_current = |row: OutboxRow| current.iter().any(|(letter, _)| *letter == row);
             answered.current |= believed && is_current(mail.id);
             answered.frame |= believed && matches!(mail.kind, Kind::Frame | Kind::ConsentRenewal);
             let stands = client.care.transfer_to.as_ref().is_some_and(|to| ctx.therapist(to).is_some());
             // A letter further down the thread answers something else by now.
-            if believed && stands && mail.kind == Kind::TransferOffer && found.replies_to.as_ref() == Some(id) {
+            if believed && stands && mail.kind == Kind::TransferOffer && replies_to.as_ref() == Some(id) {
                 // An earlier offer may have named somebody else.
                 let offers = tx.outbox_to_client(client.id).await?;
                 let newest = offers.iter().rfind(|row| row.kind == Kind::TransferOffer);

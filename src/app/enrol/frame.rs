@@ -11,7 +11,7 @@ use super::super::post::{Post, Recipe};
 use super::{Paper, therapist_facts};
 use crate::config::{Cadre, Texts};
 use crate::letters::{Frame, Letter, Line, Lines, Reader, Received};
-use crate::model::{Kind, Language, Mode};
+use crate::model::{Channel, Kind, Language, Mode};
 use crate::store::{Client, Tx, Wording};
 
 /// What is said of one client besides the elements.
@@ -22,6 +22,7 @@ pub struct Personal {
     pub version: u32,
     pub locum: Option<String>,
     pub lines: Vec<Line>,
+    pub channel: Channel,
 }
 
 /// Who runs the server, in words: as the configuration says, else the practice.
@@ -61,6 +62,7 @@ pub fn facts(ctx: &Context, therapist: &Therapist, language: Language, personal:
         mode: personal.mode,
         version: personal.version,
         lines: personal.lines,
+        sealed_letters: personal.channel == Channel::Pdf,
     }
 }
 
@@ -74,7 +76,7 @@ pub async fn wording(
     ctx: &Context,
     tx: &mut Tx,
     therapist: &Therapist,
-    language: Language,
+    (language, channel): (Language, Channel),
     now: DateTime<Utc>,
 ) -> Result<Wording, AppError> {
     let bare = Personal {
@@ -84,16 +86,19 @@ pub async fn wording(
         version: 0,
         locum: None,
         lines: Lines::neutral(),
+        channel,
     };
     let letter = Letter::Frame(facts(ctx, therapist, language, bare));
     let rendered = compose::render(ctx, &letter, Reader { language, zone: therapist.settings.timezone })?;
     let mut hash = Sha256::new();
-    for part in [&serde_json::to_string(&letter).unwrap_or_default(), &rendered.subject, &rendered.text] {
+    // Wordings that were counted before there were two channels keep their hash.
+    let facts = serde_json::to_string(&letter).unwrap_or_default().replace(",\"sealed_letters\":false", "");
+    for part in [&facts, &rendered.subject, &rendered.text] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
     let hash: [u8; 32] = hash.finalize().into();
-    Ok(tx.wording(therapist.id(), language, &hash, now).await?.0)
+    Ok(tx.wording(therapist.id(), language, channel, &hash, now).await?.0)
 }
 
 /// Whether a client has still to agree to the present wording, and which that is.
@@ -107,7 +112,7 @@ pub async fn pending(
     now: DateTime<Utc>,
 ) -> Result<Option<Wording>, AppError> {
     let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(None) };
-    let wording = wording(ctx, tx, &therapist, client.language, now).await?;
+    let wording = wording(ctx, tx, &therapist, (client.language, client.channel), now).await?;
     if client.state == crate::model::ClientState::ConsentPending {
         return Ok(Some(wording));
     }
@@ -123,7 +128,9 @@ pub async fn awaited(tx: &mut Tx, client: &Client) -> Result<Option<u32>, AppErr
     if !client.state.in_treatment() && !matches!(client.state, ConsentPending | Paused | Suspended) {
         return Ok(None);
     }
-    let Some(wording) = tx.newest_wording(&client.therapist, client.language).await? else { return Ok(None) };
+    let Some(wording) = tx.newest_wording(&client.therapist, client.language, client.channel).await? else {
+        return Ok(None);
+    };
     let open = client.state == ConsentPending || !agreed(tx, client, &wording).await?;
     let asked = open && !tx.frame_letters(client.id, &wording).await?.is_empty();
     Ok(asked.then_some(wording.number))
@@ -134,6 +141,7 @@ async fn agreed(tx: &mut Tx, client: &Client, wording: &Wording) -> Result<bool,
         Some(consent) => {
             consent.wording.therapist == wording.therapist
                 && consent.wording.language == wording.language
+                && consent.wording.channel == wording.channel
                 // The text itself: a number is only its name.
                 && consent.wording.hash == wording.hash
         }
@@ -158,7 +166,7 @@ pub async fn ask(
     let Some(therapist) = ctx.therapist(&client.therapist) else {
         return Err(AppError::NoTherapist { therapist: client.therapist.clone() });
     };
-    let wording = wording(ctx, tx, &therapist, client.language, now).await?;
+    let wording = wording(ctx, tx, &therapist, (client.language, client.channel), now).await?;
     let paper = Paper::Frame { therapist: wording.therapist.clone(), number: wording.number, received, origin };
     let row = Post::to_client(kind, client.id, now).enqueue(ctx, tx, &Recipe::Enrol(paper), now).await?;
     tx.add_frame_letter(row, client.id, &wording, now).await?;

@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::super::post::{Post, Recipe};
+use super::super::sealed_letters::orders as sealed_letters;
 use super::super::therapist::{Mail, Refused, Step};
 use super::findings::seal_card;
 use super::{Paper, accept, invite};
 use crate::domain::commands::Command;
 use crate::letters::{Outcome, RefusalReason};
-use crate::model::{Channel, ClientState, Kind, Mode, TherapistId};
+use crate::model::{ClientState, Kind, Mode, TherapistId};
 use crate::store::{Client, Tx};
 
 /// Carries out one command about a client; None where it isn't one of these.
@@ -35,8 +36,9 @@ pub async fn carry_out(mail: &Mail<'_>, tx: &mut Tx, command: &Command, client: 
             Ok(Some(Outcome::CardAsked))
         }
         Command::Card { ask: false } => Ok(Some(card(mail, tx, client).await?)),
-        Command::Channel(Channel::Pdf) => return refused(RefusalReason::ChannelUnavailable),
-        Command::Channel(channel) => Ok(Some(Outcome::Channel { channel: *channel })),
+        Command::Channel(channel) => sealed_letters::channel(mail, tx, client, *channel).await?.map(Some),
+        Command::Passphrase => sealed_letters::passphrase(mail, tx, client).await?.map(Some),
+        Command::Told => sealed_letters::told(mail, tx, client).await?.map(Some),
         Command::Mode(mode) => Ok(Some(self::mode(mail, tx, client, *mode).await?)),
         Command::Transfer(_) if !is_begun(client.state) => return not_now(),
         Command::Transfer(to) => transfer(mail, tx, client, to).await?.map(Some),

@@ -153,6 +153,7 @@ fn to_client(desk: &Desk<'_>, client: &Client, paper: Paper) -> Result<Option<Wr
                 version: number,
                 locum: frame::locum(ctx, &therapist, desk.now),
                 lines: lines(),
+                channel: client.channel,
             };
             let facts = frame::facts(ctx, &therapist, client.language, personal);
             let renewal = desk.row.kind == crate::model::Kind::ConsentRenewal;

@@ -12,7 +12,7 @@ use super::{Paper, answer, ask_frame, tell};
 use crate::domain::enrolment::{Due, FORGET_AFTER, due};
 use crate::domain::lifecycle::{Actor, Event};
 use crate::letters::EnrolmentStep;
-use crate::model::{ClientState, Kind, Language};
+use crate::model::{Channel, ClientState, Kind, Language};
 use crate::store::{Client, Enrolment, StoreError, Tx};
 
 /// How long an enquiry that came to nothing is remembered; looked at once a day, and never kept for over 12 months.
@@ -107,8 +107,10 @@ pub async fn forget_declined(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> 
 pub async fn renewals(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
     for therapist in ctx.therapists().iter() {
         for &language in Language::ALL {
-            // Counted from the first day, so that a change is one.
-            wording(ctx, tx, therapist, language, now).await?;
+            for &channel in Channel::ALL {
+                // Counted from the first day, so that a change is one.
+                wording(ctx, tx, therapist, (language, channel), now).await?;
+            }
         }
     }
     for id in tx.client_ids().await? {
@@ -123,8 +125,12 @@ pub async fn renewals(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<
             state if state.in_treatment() => Kind::ConsentRenewal,
             _ => continue,
         };
-        // Without a key there is nothing to seal to; asked once there is one.
-        if client.care.muted || client.certificate.is_none() {
+        // Without a key or a passphrase there is nothing to seal with; asked once there is.
+        let sealable = match client.channel {
+            Channel::OpenPgp => client.certificate.is_some(),
+            Channel::Pdf => tx.pdf_channel(client.id).await?.is_some_and(|channel| channel.told_at.is_some()),
+        };
+        if client.care.muted || !sealable {
             continue;
         }
         let Some(wording) = pending(ctx, tx, &client, now).await? else { continue };

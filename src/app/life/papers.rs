@@ -117,7 +117,7 @@ pub async fn fill(
             plain(Letter::AfterDischarge(letters::AfterDischarge { practice, fallback, lines }), origin)
         }
         Paper::Guide { origin } => {
-            let guide = letters::guide(client.language).to_owned();
+            let guide = letters::guide(client.language, client.channel).to_owned();
             plain(Letter::Guide(letters::Guide { practice, guide }), origin)
         }
         Paper::InternetPolicy { origin } => {

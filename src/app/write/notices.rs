@@ -60,6 +60,8 @@ impl Desk<'_> {
             Cause::Refused => (FailureCause::Refused, None),
             Cause::GaveUp => (FailureCause::GaveUp, None),
             Cause::CertificateUnusable => (FailureCause::CertificateUnusable, None),
+            Cause::NoPassphrase => (FailureCause::NoPassphrase, None),
+            Cause::Unsealable => (FailureCause::Unsealable, None),
             Cause::Returned { why } => {
                 let word = serde_json::to_value(why).ok().and_then(|word| word.as_str().map(str::to_owned));
                 (FailureCause::Returned, word)

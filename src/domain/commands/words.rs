@@ -31,6 +31,8 @@ pub(super) enum Word {
     Key,
     Rekey,
     Channel,
+    Passphrase,
+    Told,
     Transfer,
     Mode,
     Invite,
@@ -69,6 +71,8 @@ pub(super) const TABLE: &[(Word, &[&str])] = &[
     (Word::Key, &["key", "cle", "clef"]),
     (Word::Rekey, &["rekey", "nouvelle-cle"]),
     (Word::Channel, &["channel", "canal"]),
+    (Word::Passphrase, &["passphrase", "phrase", "phrase-de-passe"]),
+    (Word::Told, &["told", "dite", "dit"]),
     (Word::Transfer, &["transfer", "transferer"]),
     (Word::Mode, &["mode"]),
     (Word::Invite, &["invite", "inviter"]),
@@ -107,6 +111,8 @@ impl Word {
             Self::Key => "/key",
             Self::Rekey => "/rekey",
             Self::Channel => "/channel",
+            Self::Passphrase => "/passphrase",
+            Self::Told => "/told",
             Self::Transfer => "/transfer",
             Self::Mode => "/mode",
             Self::Invite => "/invite",
@@ -148,6 +154,8 @@ impl Word {
                 | Self::Key
                 | Self::Rekey
                 | Self::Channel
+                | Self::Passphrase
+                | Self::Told
                 | Self::Transfer
                 | Self::Invite
                 | Self::Absent

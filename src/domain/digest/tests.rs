@@ -28,6 +28,8 @@ fn client(bits: u32) -> ClientLine {
         propose_checkin: false,
         ask_assessment: false,
         consent_pending: None,
+        sealed_letters: false,
+        passphrase_waiting: false,
         key_waiting: false,
     }
 }

@@ -134,7 +134,15 @@ fn little_leaves_where_no_treatment_is() {
     };
     assert_eq!(
         beyond(Discharged),
-        BTreeSet::from(["farewell", "stopped", "after-discharge", "guide", "internet-policy", "practice-key"])
+        BTreeSet::from([
+            "farewell",
+            "stopped",
+            "after-discharge",
+            "guide",
+            "internet-policy",
+            "practice-key",
+            "about-words"
+        ])
     );
     assert_eq!(beyond(Archived), BTreeSet::from(["farewell", "stopped", "after-discharge"]));
     assert_eq!(beyond(Declined), BTreeSet::from(["declined", "invitation-declined", "after-discharge"]));

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::super::facts::*;
+use super::super::sealed::{AboutPassphrase, AboutWords, SealedLetter, SealedSheet};
 use super::super::{Line, Name};
 use super::{FINGERPRINT, at, json_of, lines};
 use crate::model::{ClientState, Mode};
@@ -78,6 +79,17 @@ pub(super) fn of(letter: Name) -> Vec<Json> {
             rekey,
         })),
         Name::InvitationProblem => problems(),
+        Name::SealedLetter => all([
+            SealedLetter { neutral_name: neutral_name(), subject: None, documents: 1 },
+            SealedLetter {
+                neutral_name: neutral_name(),
+                subject: Some("Nouvelles du jardin".to_owned()),
+                documents: 3,
+            },
+        ]),
+        Name::SealedSheet => all([SealedSheet { at: at(3, 17, 0) }]),
+        Name::AboutWords => all([false, true].map(|blocked| AboutWords { neutral_name: neutral_name(), blocked })),
+        Name::AboutPassphrase => all([AboutPassphrase { neutral_name: neutral_name() }]),
         Name::InvitationDeclined => all([InvitationDeclined { neutral_name: neutral_name() }]),
         Name::KeyArrived => all(receptions().map(|received| KeyArrived {
             neutral_name: neutral_name(),
@@ -138,7 +150,7 @@ fn problems() -> Vec<Json> {
 }
 
 /// Every mode and none, with and without what arrived, a locum, a colleague, an assessment.
-fn frames() -> [Frame; 5] {
+fn frames() -> [Frame; 6] {
     let frame = |received, mode| {
         Frame {
         practice: practice(),
@@ -155,6 +167,7 @@ fn frames() -> [Frame; 5] {
         mode,
         version: 1,
         lines: lines(),
+        sealed_letters: false,
     }
     };
     let [both, signed, encrypted, neither] = receptions().map(Some);
@@ -164,6 +177,7 @@ fn frames() -> [Frame; 5] {
         Frame { received: neither, ..frame(signed, Some(Mode::Before)) },
         frame(encrypted, Some(Mode::After)),
         frame(both, None),
+        Frame { sealed_letters: true, ..frame(neither, Some(Mode::Pure)) },
     ]
 }
 

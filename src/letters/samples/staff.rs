@@ -128,6 +128,10 @@ pub(super) fn enrolments() -> Vec<Json> {
         (S::Active, E::ResumedByClient { state: S::Active, letter: Some(Kind::Farewell) }),
         (S::Active, E::LocumAgreed { agreed: true }),
         (S::Active, E::LocumAgreed { agreed: false }),
+        (S::Invited, E::SealedLettersOffered { passphrase: PHRASE.to_owned() }),
+        (S::Active, E::SealedLettersWanted { passphrase: PHRASE.to_owned() }),
+        (S::Active, E::PassphraseAsked),
+        (S::Active, E::WordsGuessed),
     ]);
     let letter = |(state, step)| json_of(&Enrolment { code: code(), label: label(), state, step });
     steps.into_iter().map(letter).collect()
@@ -169,6 +173,9 @@ pub(super) fn scanned(base: &Forward) -> Vec<Forward> {
         |scan: &str, marks: &[Mark]| Forward { scan: Some(scan.to_owned()), marks: marks.to_vec(), ..base.clone() };
     vec![found("A", &[]), found("V", &[]), found("B", &[]), found("not-analysed", &[Mark::AttachmentHeld])]
 }
+
+/// Six words of the list.
+const PHRASE: &str = "abricot-balade-citron-cuisine-lanterne-voilier";
 
 /// Outcomes of the commands about the frame.
 pub(super) fn outcomes() -> Vec<Outcome> {
@@ -222,6 +229,11 @@ pub(super) fn outcomes() -> Vec<Outcome> {
         Outcome::Video { at: at(4, 14, 0) },
         Outcome::Channel { channel: Channel::OpenPgp },
         Outcome::Channel { channel: Channel::Pdf },
+        Outcome::Passphrase { passphrase: PHRASE.to_owned(), first: true },
+        Outcome::Passphrase { passphrase: PHRASE.to_owned(), first: false },
+        Outcome::Told { asked: true },
+        Outcome::Told { asked: false },
+        Outcome::MissingSigns { signs: "\u{1f984} \u{13000}".to_owned() },
     ]);
     let absent = |locum: Option<&str>, clients, announced| Outcome::Absent {
         from: day(6),
@@ -271,7 +283,9 @@ pub(super) fn reasons() -> Vec<RefusalReason> {
         missing(&["channel", "price", "fallback", "title", "register", "country"]),
         R::ReplyOwed,
         R::Muted,
-        R::ChannelUnavailable,
+        R::ChannelNeedsKey,
+        R::NotSealedLetters { command: "/passphrase".to_owned() },
+        R::NothingToTell,
         R::UnknownTherapist,
         R::AbsenceDates,
         R::NotAbsent,

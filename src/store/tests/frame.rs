@@ -9,13 +9,16 @@ async fn a_changed_wording_is_a_new_one_and_a_changed_letter_asked_about_nothing
     let marie = add(&store, "marie").await;
     let therapist = TherapistId("exemple".into());
     let mut tx = store.begin().await.unwrap();
-    let (first, _) = tx.wording(&therapist, Language::Fr, &[1; 32], at(0)).await.unwrap();
+    let (first, _) = tx.wording(&therapist, Language::Fr, Channel::OpenPgp, &[1; 32], at(0)).await.unwrap();
     let row = tx.enqueue(&mail(Kind::Frame, 0)).await.unwrap();
     tx.add_frame_letter(row, marie.id, &first, at(0)).await.unwrap();
     assert_eq!(tx.frame_letters(marie.id, &first).await.unwrap().len(), 1);
-    let (second, new) = tx.wording(&therapist, Language::Fr, &[2; 32], at(1)).await.unwrap();
+    let (second, new) = tx.wording(&therapist, Language::Fr, Channel::OpenPgp, &[2; 32], at(1)).await.unwrap();
     assert!(new && second.number == 2);
-    assert_eq!(tx.wording(&therapist, Language::Fr, &[2; 32], at(2)).await.unwrap(), (second.clone(), false));
+    assert_eq!(
+        tx.wording(&therapist, Language::Fr, Channel::OpenPgp, &[2; 32], at(2)).await.unwrap(),
+        (second.clone(), false)
+    );
     tx.commit().await.unwrap();
 
     // The letter about the first counts for the second.
@@ -26,7 +29,7 @@ async fn a_changed_wording_is_a_new_one_and_a_changed_letter_asked_about_nothing
     // The second under the number of the first.
     place.attack("DELETE FROM frame_version WHERE number = 1; UPDATE frame_version SET number = 1").await;
     let mut tx = store.begin().await.unwrap();
-    let (again, new) = tx.wording(&therapist, Language::Fr, &[2; 32], at(3)).await.unwrap();
+    let (again, new) = tx.wording(&therapist, Language::Fr, Channel::OpenPgp, &[2; 32], at(3)).await.unwrap();
     assert!(new && again.number == 2);
 }
 

@@ -479,6 +479,8 @@ async fn no_query_reads_a_whole_table() {
                     "UPDATE notice SET at",
                     "UPDATE meta SET value",
                     "AND leave_day >= $1 ORDER BY state, slot, id",
+                    // What is being read at this moment: a group at most.
+                    "DELETE FROM in_hand WHERE suspect",
                     // The therapists: a few.
                     "FROM therapist_key ORDER BY",
                 ];
