@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cadre_fuzz::targets::dsn(data));
+libfuzzer_sys::fuzz_target!(init: cadre_fuzz::targets::contained(), |data: &[u8]| cadre_fuzz::targets::dsn(data));

@@ -17,6 +17,12 @@ static WORLD: LazyLock<World> = LazyLock::new(World::new);
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::built_in().expect("the built-in lexicon"));
 static GENUINE: LazyLock<Vec<String>> = LazyLock::new(signed_entities);
 
+/// Panics that the product contains (parsers are called so that one can't end the daemon) are no crash: libFuzzer's own
+/// hook would abort at them. One that gets out of the target still ends the run.
+pub fn contained() {
+    std::panic::set_hook(Box::new(|info| eprintln!("contained or not: {}", info.location().map_or("", |at| at.file()))));
+}
+
 /// A whole message to its decision. The first octet says how the rest comes: 0 as the mail itself, 1 as an entity
 /// encrypted and not signed, 2 as OpenPGP packets that are encrypted to the practice, 3 as an entity that Marie
 /// really signed and encrypted.
