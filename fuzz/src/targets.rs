@@ -20,7 +20,9 @@ static GENUINE: LazyLock<Vec<String>> = LazyLock::new(signed_entities);
 /// Panics that the product contains (parsers are called so that one can't end the daemon) are no crash: libFuzzer's own
 /// hook would abort at them. One that gets out of the target still ends the run.
 pub fn contained() {
-    std::panic::set_hook(Box::new(|info| eprintln!("contained or not: {}", info.location().map_or("", |at| at.file()))));
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("contained or not: {}", info.location().map_or("", |at| at.file()))
+    }));
 }
 
 /// A whole message to its decision. The first octet says how the rest comes: 0 as the mail itself, 1 as an entity

@@ -220,9 +220,17 @@ pub fn letter_parts(rendered: &Rendered) -> Vec<OutPart> {
 /// # Errors
 /// [`MailError::Seal`] or [`MailError::NoCertificate`] when the therapist's certificate can't be used.
 pub fn seal_to_therapist(ctx: &Context, therapist: &Therapist, mail: &Outgoing) -> Result<Vec<u8>, MailError> {
+    seal(ctx, mail, &readers(ctx, therapist)?)
+}
+
+/// The certificates that a therapist's mail is sealed to: theirs and the archive's.
+///
+/// # Errors
+/// [`MailError::NoCertificate`].
+pub fn readers<'a>(ctx: &'a Context, therapist: &'a Therapist) -> Result<Vec<&'a Certificate>, MailError> {
     let mut to = vec![therapist.certificate().ok_or(MailError::NoCertificate)?];
     to.extend(ctx.archive.as_ref());
-    seal(ctx, mail, &to)
+    Ok(to)
 }
 
 /// Signs and seals a mail to exactly these certificates: the ciphertext only.
@@ -239,7 +247,17 @@ pub fn seal(ctx: &Context, mail: &Outgoing, to: &[&Certificate]) -> Result<Vec<u
 /// [`MailError::Seal`].
 pub fn seal_by(key: &PracticeKey, mail: &Outgoing, to: &[&Certificate]) -> Result<Vec<u8>, MailError> {
     let payload = zeroize::Zeroizing::new(mime::payload(mail));
-    Ok(pgp::seal(&payload, to, key, mail.date)?)
+    Ok(pgp::seal(payload, to, key, mail.date)?)
+}
+
+/// As [`seal`]; the mail is given away, so that no more of a large letter is in memory than must be.
+///
+/// # Errors
+/// [`MailError::Seal`].
+pub fn seal_whole(ctx: &Context, mail: Outgoing, to: &[&Certificate]) -> Result<Vec<u8>, MailError> {
+    let (payload, date) = (zeroize::Zeroizing::new(mime::payload(&mail)), mail.date);
+    drop(mail);
+    Ok(pgp::seal(payload, to, &ctx.key, date)?)
 }
 
 /// A clear mail, signed by the practice.

@@ -169,13 +169,15 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
     if !renewed.is_empty() {
         layer = open_layers(raw, first_seen, tools, &renewed)?;
     }
+    let mut bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
+    // Nothing reads it any more, and it may be large.
+    layer.ciphertext = None;
     let protected = match (&layer.entity, layer.structure) {
         (Some(entity), Structure::Whole) if layer.encrypted || is_good(&layer.check) => {
             mime::protected(entity.as_bytes(), tools.limits)?
         }
         _ => None,
     };
-    let mut bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
     let from = from_fact(&outer, protected.as_ref(), is_good(&layer.check), tools.registry);
     let (signature, own_signature) = signature_fact(&layer.check, tools);
     let own_id = matches!(from, From::Practice)
@@ -191,7 +193,7 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
     let vouched = answer.as_ref().is_some_and(|answer| answer.matched.is_some());
     if vouched {
         // What proves it can be copied with it under another Message-ID.
-        bytes_hash = vouched_hash(raw, &outer, layer.ciphertext.as_deref());
+        bytes_hash = vouched_hash(raw, &outer);
     }
     let facts = Facts {
         vouched,
@@ -534,7 +536,7 @@ fn answer(
 
 /// What a vouched message is known by: as below, but for the Message-ID and the date, which whoever plays it again can
 /// choose.
-fn vouched_hash(raw: &[u8], outer: &Mail, ciphertext: Option<&[u8]>) -> [u8; 32] {
+fn vouched_hash(raw: &[u8], outer: &Mail) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"vouched");
     hash.update(outer.in_reply_to.as_deref().unwrap_or_default().as_bytes());
@@ -542,7 +544,7 @@ fn vouched_hash(raw: &[u8], outer: &Mail, ciphertext: Option<&[u8]>) -> [u8; 32]
     hash.update(outer.subject.as_bytes());
     hash.update([0]);
     let body = raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
-    hash.update(ciphertext.unwrap_or(&raw[body..]));
+    hash.update(&raw[body..]);
     hash.finalize().into()
 }
 

@@ -204,14 +204,15 @@ pub struct FromTherapist {
     pub bytes: usize,
 }
 
-/// Prepares one message. CPU-bound: call it on a blocking thread.
+/// Prepares one message. CPU-bound: call it on a blocking thread. The raw bytes are given back to the system as soon as
+/// nothing needs them.
 ///
 /// # Errors
 /// [`PrepareError`]: the message stays where it is and is tried again.
 pub fn prepare(
     ctx: &Context,
     handle: &tokio::runtime::Handle,
-    arrived: &Arrived,
+    arrived: &mut Arrived,
     now: DateTime<Utc>,
 ) -> Result<Prepared, PrepareError> {
     crate::failpoint::poison(arrived.raw.as_bytes());
@@ -269,7 +270,7 @@ pub fn over_limit(
 
 fn dispatch(
     ctx: &Context,
-    arrived: &Arrived,
+    arrived: &mut Arrived,
     examined: Examined,
     met: &HashMap<ClientId, Client>,
     now: DateTime<Utc>,
@@ -346,7 +347,7 @@ fn dispatch(
 /// Reads the content, composes the therapist's mail and seals it.
 fn seal(
     ctx: &Context,
-    arrived: &Arrived,
+    arrived: &mut Arrived,
     examined: Examined,
     client: Option<Client>,
     therapist: Arc<Therapist>,
@@ -428,14 +429,16 @@ fn seal(
         vouched_by: examined.answer.as_ref().and_then(|answer| answer.matched).map(|(letter, _)| letter),
         wrong_words: examined.answer.as_ref().map_or(0, |answer| answer.wrong),
         renewed,
-        to_retired: examined.to_retired,
+        to_retired: examined.to_retired.clone(),
         found,
         answers,
         client,
         therapist,
         origin,
     };
-    match seal_forward(ctx, &mut sealed, content, &arrived.raw) {
+    // Every copy of a large letter is a large one: what was taken out of these is all that is needed now.
+    drop(examined);
+    match seal_forward(ctx, &mut sealed, content, std::mem::take(&mut arrived.raw)) {
         Ok(ciphertext) => {
             sealed.ciphertext = ciphertext;
             Ok(Prepared::Sealed(Box::new(sealed)))

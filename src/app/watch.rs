@@ -49,7 +49,10 @@ const GROUP: usize = 64;
 const FETCH_BYTES: u64 = 8 << 20;
 const FETCH_COUNT: usize = 64;
 /// Raw messages in memory at one time, fetched and not yet committed, in KiB.
-const IN_FLIGHT_KIB: u32 = 48 << 10;
+///
+/// Each is in memory several times while it is opened and sealed, so this bounds that too: of the largest letters one is
+/// under way, of the small ones as many as there are cores for.
+const IN_FLIGHT_KIB: u32 = 24 << 10;
 
 /// A message that was fetched, or why it can't be.
 enum Item {
@@ -452,9 +455,10 @@ fn filed_row(ready: &[(Arrived, Prepared)], arrived: &Arrived) -> Option<Message
 fn prepare_item(ctx: &Context, handle: &tokio::runtime::Handle, item: Item) -> Attempted {
     let now = ctx.clock.now();
     match item {
-        Item::Whole(arrived) => {
-            let attempt = std::panic::AssertUnwindSafe(|| prepare(ctx, handle, &arrived, now));
+        Item::Whole(mut arrived) => {
+            let attempt = std::panic::AssertUnwindSafe(|| prepare(ctx, handle, &mut arrived, now));
             let prepared = std::panic::catch_unwind(attempt).unwrap_or(Err(PrepareError::Panicked));
+            arrived.raw = Plaintext::default();
             (arrived, prepared)
         }
         Item::TooLarge { place, size } => {

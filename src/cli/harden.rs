@@ -18,3 +18,21 @@ pub(super) fn close() -> Result<(), String> {
         (Ok(()), _) => Err("the limit on core dumps can't be set to 0".to_owned()),
     }
 }
+
+/// From this size on, memory is asked of the system by itself and given back when it is freed.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: libc::c_int = 256 << 10;
+
+/// Has freed memory of large letters given back at once.
+///
+/// glibc raises that size to the largest that was freed (up to 32 MiB): then buffers of 20 MiB lie in the heaps of several
+/// threads, each with holes that no other fits into, and four letters of 25 MB leave 570 MiB resident instead of 200.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "glibc offers no other way but the environment, which is read before the program runs")]
+pub(super) fn give_back() {
+    // SAFETY: it only sets a number, before there is a second thread. Where it is refused the default stays.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_back() {}

@@ -42,6 +42,7 @@ pub type Done = Result<(), Failed>;
 
 /// Reads the arguments and runs the command.
 pub fn main() -> ExitCode {
+    harden::give_back();
     let closed = harden::close();
     let cli = Cli::parse();
     quiet();

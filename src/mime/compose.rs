@@ -48,6 +48,17 @@ pub enum OutPart {
     },
 }
 
+impl OutPart {
+    /// About how many octets it is when it is written.
+    fn written(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Html(text) => text.len() * 3 / 2,
+            Self::Alternative { text, html } => (text.len() + html.len()) * 3 / 2,
+            Self::File { bytes, .. } => bytes.len() / 3 * 4 + bytes.len() / 24,
+        }
+    }
+}
+
 /// An outgoing mail before cryptography.
 #[derive(Clone)]
 pub struct Outgoing {
@@ -270,7 +281,8 @@ fn outer_head(mail: &Outgoing, subject: &str) -> String {
 
 fn mixed(mail: &Outgoing, head: &[String], hp: &str) -> Vec<u8> {
     let boundary = boundary(mail, "m");
-    let mut out = String::new();
+    // Room for all at once: growing would leave copies of the words behind, and take twice what a large letter needs.
+    let mut out = String::with_capacity(mail.parts.iter().map(OutPart::written).sum::<usize>() + (16 << 10));
     for line in head {
         out.push_str(line);
         out.push_str("\r\n");

@@ -207,7 +207,8 @@ pub fn open(
     let when = when.into();
     // Most letters are hardly compressed; a small buffer is enough and much quicker to get. Only
     // when it proves too small is the whole of what is allowed taken.
-    let small = message.len().saturating_add(64 << 10).min(limits.plaintext);
+    let packets = if message.trim_ascii_start().starts_with(b"-----") { message.len() / 4 * 3 } else { message.len() };
+    let small = packets.saturating_add(64 << 10).min(limits.plaintext);
     match open_within(message, keys, certs, when, limits, small) {
         Err(OpenError::TooLarge) if small < limits.plaintext => {
             open_within(message, keys, certs, when, limits, limits.plaintext)

@@ -57,7 +57,7 @@ fn fillers(gap: usize) -> Option<(usize, usize)> {
     Some((rest / 5, sixes))
 }
 
-fn to_usize(length: u64) -> usize {
+pub(super) fn to_usize(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 

@@ -14,7 +14,7 @@ use openpgp::serialize::stream::{Armorer, Encryptor, LiteralWriter, Message, Rec
 use openpgp::types::{DataFormat, HashAlgorithm, SymmetricAlgorithm};
 
 use super::certificate::{CertProblem, Certificate, Purpose, crlf, usable_keys, usable_keys_at};
-use super::padding::{pad, padded_length};
+use super::padding::{pad, padded_length, to_usize};
 use super::practice::PracticeKey;
 use super::rules::{Rules, system};
 
@@ -49,8 +49,10 @@ pub enum SealError {
 ///
 /// # Errors
 /// [`SealError`]: one certificate that can't be used and nobody gets anything.
+///
+/// An owned `plaintext` is dropped as soon as it is signed, so that of a large letter fewer copies are there at once.
 pub fn seal(
-    plaintext: &[u8],
+    plaintext: impl AsRef<[u8]>,
     to: &[&Certificate],
     signer: &PracticeKey,
     at: DateTime<Utc>,
@@ -72,40 +74,69 @@ pub fn seal(
 }
 
 fn write_sealed(
-    plaintext: &[u8],
+    plaintext: impl AsRef<[u8]>,
     to: &[&Certificate],
     recipients: Vec<Recipient>,
     modern: bool,
     pair: KeyPair,
     at: DateTime<Utc>,
 ) -> openpgp::Result<Vec<u8>> {
-    let mut signed = zeroize::Zeroizing::new(Vec::with_capacity(plaintext.len() + 1024));
+    let mut signed = zeroize::Zeroizing::new(Vec::with_capacity(plaintext.as_ref().len() + 4096));
     let mut signer =
         Signer::new(Message::new(&mut *signed), pair)?.hash_algo(HashAlgorithm::SHA512)?.creation_time(system(at));
     for cert in to {
         signer = signer.add_intended_recipient(cert.cert());
     }
     let mut literal = LiteralWriter::new(signer.build()?).format(DataFormat::Binary).build()?;
-    literal.write_all(plaintext)?;
+    literal.write_all(plaintext.as_ref())?;
     literal.finalize()?;
+    drop(plaintext);
 
-    let mut sink = Vec::with_capacity(plaintext.len() * 3 / 2 + 8192);
+    // Of a large letter no copy is kept longer than it is needed.
+    let inner = if modern { signed } else { zeroize::Zeroizing::new(pad(&signed)) };
+    let mut sink = CrlfWriter::for_armor_of(to_usize(padded_length(inner.len() as u64)));
     let armorer = Armorer::new(Message::new(&mut sink)).kind(Kind::Message).build()?;
     let encryptor =
         Encryptor::for_recipients(armorer, recipients).symmetric_algo(SymmetricAlgorithm::AES256).build()?;
     if modern {
         let mut padder = Padder::new(encryptor).with_policy(padded_length).build()?;
-        padder.write_all(&signed)?;
+        padder.write_all(&inner)?;
         padder.finalize()?;
     } else {
-        let padded = zeroize::Zeroizing::new(pad(&signed));
-        // Of a large letter no copy is kept longer than it is needed.
-        drop(signed);
         let mut encryptor = encryptor;
-        encryptor.write_all(&padded)?;
+        encryptor.write_all(&inner)?;
         encryptor.finalize()?;
     }
-    Ok(crlf(&sink).into_bytes())
+    Ok(sink.0)
+}
+
+/// Takes lines that end in LF or CRLF and keeps them with CRLF.
+struct CrlfWriter(Vec<u8>);
+
+impl CrlfWriter {
+    /// With room for the armor of so many bytes, so that it grows once and no copy is made.
+    fn for_armor_of(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes / 48 * 66 + (64 << 10)))
+    }
+}
+
+impl Write for CrlfWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(line) if !line.last().or(self.0.last()).is_some_and(|byte| *byte == b'\r') => {
+                    self.0.extend_from_slice(line);
+                    self.0.extend_from_slice(b"\r\n");
+                }
+                _ => self.0.extend_from_slice(piece),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Signs `data`, whose lines end in CRLF already, with a detached binary signature dated `at`,

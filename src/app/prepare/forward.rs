@@ -14,7 +14,7 @@ pub(super) fn seal_forward(
     ctx: &Context,
     sealed: &mut Sealed,
     content: Option<Content>,
-    raw: &Plaintext,
+    raw: Plaintext,
 ) -> Result<Vec<u8>, MailError> {
     let parts = forward_parts(content, raw);
     let locum = match sealed.disposition {
@@ -25,7 +25,7 @@ pub(super) fn seal_forward(
         sealed.locum_copy = seal_to_locum(ctx, sealed, &locum, parts.clone());
     }
     let mail = forward(ctx, sealed, &sealed.therapist, parts)?;
-    compose::seal_to_therapist(ctx, &sealed.therapist, &mail)
+    compose::seal_whole(ctx, mail, &compose::readers(ctx, &sealed.therapist)?)
 }
 
 /// The copy for who would stand in. That it can't be sealed is no reason to file nothing.
@@ -38,7 +38,7 @@ fn seal_to_locum(
     let copy = forward(ctx, sealed, locum, parts).and_then(|mail| {
         let mail = mime::Outgoing { message_id: locum::copy_id(ctx, sealed.row), ..mail };
         let certificate = locum.certificate().ok_or(MailError::NoCertificate)?;
-        compose::seal(ctx, &mail, &[certificate])
+        compose::seal_whole(ctx, mail, &[certificate])
     });
     match copy {
         Ok(ciphertext) => Some((locum.id().clone(), ciphertext)),
@@ -104,7 +104,7 @@ pub(super) fn is_held(attachment: &Attachment) -> bool {
 }
 
 /// The client's own parts. What couldn't be opened is passed on as it came, which is ciphertext.
-fn forward_parts(content: Option<Content>, raw: &Plaintext) -> Vec<OutPart> {
+fn forward_parts(content: Option<Content>, raw: Plaintext) -> Vec<OutPart> {
     let Some(content) = content else {
         return vec![OutPart::File {
             name: "original.eml.asc".to_owned(),
@@ -112,6 +112,7 @@ fn forward_parts(content: Option<Content>, raw: &Plaintext) -> Vec<OutPart> {
             bytes: raw.as_bytes().to_vec(),
         }];
     };
+    drop(raw);
     let mut parts = Vec::new();
     match content.html {
         Some(html) => parts.push(OutPart::Alternative { text: content.text, html }),
