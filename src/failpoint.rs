@@ -29,6 +29,18 @@ pub fn poison(bytes: &[u8]) {
     let _ = bytes;
 }
 
+/// Whether what is named so is to fail with its own error: `CADRE_REFUSE` names it.
+#[inline]
+pub fn refuses(name: &str) -> bool {
+    #[cfg(debug_assertions)]
+    return std::env::var("CADRE_REFUSE").is_ok_and(|refused| refused == name);
+    #[cfg(not(debug_assertions))]
+    {
+        let _ = name;
+        false
+    }
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::sync::OnceLock;

@@ -60,6 +60,9 @@ pub fn seal(
     if to.is_empty() {
         return Err(SealError::NoRecipients);
     }
+    if crate::failpoint::refuses("seal") {
+        return Err(SealError::Failed);
+    }
     let rules = Rules::at(at);
     let mut keys = Vec::new();
     for cert in to {

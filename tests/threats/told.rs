@@ -60,6 +60,50 @@ fn row_09_what_can_not_be_sealed_does_not_leave() -> Result<()> {
 }
 
 #[test]
+fn row_09_while_sealing_fails_nothing_leaves_in_clear_and_nothing_is_lost() -> Result<()> {
+    let mut play = Play::new()?;
+    let forward = play.forwarded(&play.scene.marie, "Une lettre.\n", march(2, 3, 0))?;
+    play.answer(&forward, "Ceci est secret.", march(2, 9, 0))?;
+    play.pass(march(2, 9, 5))?;
+    let waiting = |play: &Play| -> Result<usize> {
+        let states = play.states(&play.scene.c1, "reply")?;
+        Ok(states.iter().filter(|state| *state == "waiting").count())
+    };
+    ensure!(waiting(&play)? == 1, "the reply wasn't taken");
+    let before = play.sink().mails().len();
+    play.scene.practice.env("CADRE_REFUSE", "seal");
+    let s = &play.scene;
+    s.letter(&s.marie, "Encore", "Une confidence.\n", march(2, 16, 0))?;
+    // The slot, and half an hour of tries after it.
+    for minute in [0, 10, 30] {
+        s.practice.run_at(march(2, 17, minute), &["run", "--once", "--json"])?;
+    }
+    let mails = play.sink().mails();
+    let new = &mails[before..];
+    ensure!(new.iter().all(|mail| !mail.to.contains(&s.marie.address)), "something left for the client");
+    for mail in new {
+        let text = String::from_utf8_lossy(&mail.data);
+        ensure!(!["secret", "confidence"].iter().any(|word| text.contains(word)), "in clear:\n{text}");
+    }
+    ensure!(s.lab.mails(OFFICE, "INBOX")?.len() == 1, "the letter: {:?}", s.lab.census(OFFICE)?);
+    ensure!(waiting(&play)? == 1, "the reply: {:?}", play.states(&s.c1, "reply")?);
+    let journal = s.practice.json(&["journal", "show"])?.to_string();
+    ensure!(journal.contains("\"alarm\""), "nobody is told: {journal}");
+    play.scene.practice.env("CADRE_REFUSE", "");
+    let s = &play.scene;
+    for hour in [18, 19] {
+        s.practice.run_at(march(2, hour, 0), &["run", "--once", "--json"])?;
+    }
+    ensure!(s.lab.mails(OFFICE, "INBOX")?.is_empty(), "the letter wasn't filed afterwards");
+    let mails = play.sink().mails();
+    let opened = mails[before..].iter().filter(|mail| mail.to.contains(&s.marie.address));
+    let opened = opened.map(|mail| s.marie.read(&mail.data)).collect::<Result<Vec<_>>>()?;
+    let replies = opened.iter().filter(|read| read.decrypted && find(&read.entity, b"Ceci est secret.").is_some());
+    ensure!(replies.count() == 1, "the reply didn't leave once");
+    all_encrypted(&play, &s.marie, &["Ceci est secret."])
+}
+
+#[test]
 fn row_23_a_parser_that_panics_on_one_message_stops_no_other() -> Result<()> {
     let mut play = Play::new()?;
     play.scene.practice.env("CADRE_POISON", "X-Poison: oui");
