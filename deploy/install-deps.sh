@@ -63,7 +63,7 @@ if [ "$group" != build ]; then
 fi
 
 if ! command -v cargo >/dev/null 2>&1 && ! [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
-    echo "Rust isn't here. Cadre needs Rust 1.88 or newer, with clippy and rustfmt. rustup brings it:" >&2
+    echo "Rust isn't here. Cadre needs Rust 1.92 or newer, with clippy and rustfmt. rustup brings it:" >&2
     echo "  Debian 13: apt-get install rustup && rustup default stable     elsewhere: rust-lang.org/tools/install" >&2
     echo "Then run this again." >&2
     exit 1

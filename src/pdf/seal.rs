@@ -164,7 +164,7 @@ impl<'a> File<'a> {
     /// Writes an object as it is.
     fn plain(&mut self, id: u32, object: &Object) -> Option<()> {
         *self.places.get_mut(usize::try_from(id).ok()?)? = Place::At(self.out.len());
-        write!(self.out, "{id} 0 obj\n").ok()?;
+        writeln!(self.out, "{id} 0 obj").ok()?;
         Writer::write_object(&mut self.out, object).ok()?;
         self.out.extend_from_slice(b"\nendobj\n");
         Some(())
@@ -259,7 +259,7 @@ impl<'a> File<'a> {
             ("Encrypt", Object::Reference((encrypt, 0))),
             ("ID", Object::Array(vec![file_id(), file_id()])),
         ]);
-        write!(self.out, "{id} 0 obj\n").ok()?;
+        writeln!(self.out, "{id} 0 obj").ok()?;
         Writer::write_object(&mut self.out, &Object::Stream(Stream::new(dict, rows))).ok()?;
         write!(self.out, "\nendobj\nstartxref\n{at}\n%%EOF\n").ok()
     }

@@ -176,7 +176,7 @@ fn needed(sets: &[Set]) -> f32 {
     let mut height = 0.0;
     for (index, set) in sets.iter().enumerate() {
         let count = set.layout.len();
-        let whole = set.with_next || (index > 0 && count <= 3) || count <= 3;
+        let whole = set.with_next || count <= 3;
         let lines = if whole { count } else { 2 };
         height += set.layout.get(lines.saturating_sub(1)).map_or(0.0, |line| line.metrics().block_max_coord);
         if index > 0 {
