@@ -196,6 +196,9 @@ fn names_another(text: &str, address: &Address) -> bool {
     if !plain.contains('@') {
         return false;
     }
+    if Address::parse(plain.trim()).is_ok_and(|whole| whole != *address) {
+        return true;
+    }
     let close = tighten(&plain);
     let mut found = close.match_indices('@').filter_map(|(at, _)| word_around(&close, at)).peekable();
     found.peek().is_some() && found.any(|word| Address::parse(&word).map_or(true, |a| a != *address))
@@ -303,6 +306,7 @@ mod tests {
             vec!["\"marie@x.example\" <eve@y.example>"],
             vec!["\"marie@x.example\\0\" <eve@y.example>"],
             vec!["eve@y.example (marie@x.example)"],
+            vec!["eve@y.example(.@x)"],
             vec!["=?utf-8?q?marie=40x.example?= <eve@y.example>"],
             vec!["=?utf-8?b?bWFyaWVAeC5leGFtcGxl?= <eve@y.example>"],
             vec!["=?utf-8?q?Marie_=3Cmarie=40x.example=3E?= <eve@y.example>"],
