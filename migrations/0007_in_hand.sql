@@ -11,3 +11,5 @@ CREATE TABLE in_hand (
     suspect INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (folder, uidvalidity, uid)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX in_hand_held ON in_hand (held);
+CREATE INDEX in_hand_suspect ON in_hand (suspect);
