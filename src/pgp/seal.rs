@@ -127,7 +127,7 @@ impl Write for CrlfWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             match piece.strip_suffix(b"\n") {
-                Some(line) if !line.last().or(self.0.last()).is_some_and(|byte| *byte == b'\r') => {
+                Some(line) if line.last().or(self.0.last()).is_none_or(|byte| *byte != b'\r') => {
                     self.0.extend_from_slice(line);
                     self.0.extend_from_slice(b"\r\n");
                 }

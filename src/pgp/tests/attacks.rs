@@ -69,7 +69,7 @@ fn a_flipped_byte_in_signed_data_is_bad() {
 #[test]
 fn row_07_a_truncated_message_gives_nothing() {
     let (practice, marie) = (practice(), key("marie"));
-    let sealed = binary(&seal(&[b'x'; 30_000], &[practice.certificate()], &marie, now()).unwrap());
+    let sealed = binary(&seal([b'x'; 30_000], &[practice.certificate()], &marie, now()).unwrap());
     for cut in [1, 2, 20, 21, 22, 23, 40, 1000, 20_000] {
         let result = read(&sealed[..sealed.len() - cut], &practice, &[cert("marie")]);
         assert!(matches!(result, Err(OpenError::Integrity)), "{cut}: {result:?}");

@@ -211,7 +211,7 @@ fn standard_rfc9580_seipdv2_only_where_all_advertise_it() {
 #[test]
 fn sealed_mail_of_similar_length_looks_alike() {
     let (practice, marie) = (practice(), key("marie"));
-    let length = |n: usize| seal(&vec![b'x'; n], &[practice.certificate()], &marie, now()).unwrap().len();
+    let length = |n: usize| seal(vec![b'x'; n], &[practice.certificate()], &marie, now()).unwrap().len();
     assert_eq!(length(3), length(3000));
     assert_eq!(length(100_500), length(102_000));
 }
