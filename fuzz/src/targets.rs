@@ -168,7 +168,7 @@ pub fn attachments(data: &[u8]) {
             return;
         }
     };
-    let attachment = Attachment { name: "x".into(), media_type: kind.into(), bytes: rest.to_vec(), class };
+    let attachment = Attachment { name: "x".into(), media_type: kind.into(), bytes: rest.to_vec().into(), class };
     let _ = mime::strip_metadata(&attachment);
     mime::attached_text(&attachment);
 }

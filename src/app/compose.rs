@@ -55,7 +55,7 @@ impl WaitingAttachment {
     /// As it leaves.
     pub fn part(self) -> OutPart {
         let bytes = BASE64.decode(self.data.as_bytes()).unwrap_or_default();
-        OutPart::File { name: self.name, media_type: self.media_type, bytes }
+        OutPart::File { name: self.name, media_type: self.media_type, bytes: bytes.into() }
     }
 }
 
@@ -203,7 +203,7 @@ pub fn key_part(ctx: &Context) -> OutPart {
     OutPart::File {
         name: "openpgp-key.asc".to_owned(),
         media_type: "application/pgp-keys".to_owned(),
-        bytes: ctx.key.certificate().to_armored().into_bytes(),
+        bytes: ctx.key.certificate().to_armored().into_bytes().into(),
     }
 }
 

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn file(class: AttachmentClass, bytes: &[u8]) -> Attachment {
-        Attachment { name: "text-1.txt".into(), media_type: "text/plain".into(), bytes: bytes.to_vec(), class }
+        Attachment { name: "text-1.txt".into(), media_type: "text/plain".into(), bytes: bytes.to_vec().into(), class }
     }
 
     #[test]

@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     fn attachment(class: AttachmentClass, media_type: &str, bytes: Vec<u8>) -> Attachment {
-        Attachment { name: "x".into(), media_type: media_type.into(), bytes, class }
+        Attachment { name: "x".into(), media_type: media_type.into(), bytes: bytes.into(), class }
     }
 
     fn holds(bytes: &[u8], word: &str) -> bool {

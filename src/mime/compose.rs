@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::encode::{base64_body, header_text, params_name, phrase, quoted_printable};
 use super::limits::Limits;
@@ -44,7 +45,7 @@ pub enum OutPart {
     File {
         name: String,
         media_type: String,
-        bytes: Vec<u8>,
+        bytes: Zeroizing<Vec<u8>>,
     },
 }
 

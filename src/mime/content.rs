@@ -1,5 +1,7 @@
 //! What a mail says: text, safe HTML, attachments (SPEC section 9).
 
+use zeroize::Zeroizing;
+
 use super::html::{html_to_text, safe_html};
 use super::limits::{Limits, MimeError};
 use super::protected::{is_legacy_display, without_legacy_display};
@@ -46,7 +48,7 @@ pub struct Attachment {
     pub name: String,
     /// Lower case `type/subtype`.
     pub media_type: String,
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     pub class: AttachmentClass,
 }
 
@@ -209,7 +211,7 @@ impl Reader<'_> {
         if part.body.trim_ascii().is_empty() {
             return Ok(());
         }
-        let bytes = part.decoded();
+        let bytes = Zeroizing::new(part.decoded());
         self.count(bytes.len())?;
         let given = part.file_name().unwrap_or_default();
         let extension = super::sniff::extension(&given);

@@ -32,7 +32,9 @@ fn letter() -> Outgoing {
             OutPart::Text("From here on\n.dot\n-- \ntrailing \nété = 1\n\tx\n".to_owned() + &"long ".repeat(60)),
             OutPart::Alternative { text: "a".into(), html: "<p>a</p>".into() },
             OutPart::File {
-                name: "été.pdf".into(), media_type: "application/pdf".into(), bytes: (0..=255).collect()
+                name: "été.pdf".into(),
+                media_type: "application/pdf".into(),
+                bytes: (0..=255).collect::<Vec<u8>>().into(),
             },
         ],
     }
@@ -66,7 +68,7 @@ fn a_payload_reads_back_word_for_word() {
     let OutPart::Text(text) = &mail.parts[0] else { panic!() };
     assert_eq!(content.text, format!("{text}\n\na"));
     assert_eq!(content.attachments.len(), 1);
-    assert_eq!(content.attachments[0].bytes, (0..=255).collect::<Vec<u8>>());
+    assert_eq!(*content.attachments[0].bytes, (0..=255).collect::<Vec<u8>>());
     // A second reader sees the same.
     let other = mail_parser::MessageParser::default().parse(&raw).unwrap();
     assert_eq!(other.subject(), Some(mail.subject.as_str()));
@@ -156,7 +158,7 @@ fn text_cannot_break_out_of_a_field() {
     mail.parts = vec![OutPart::File {
         name: "a\"\r\nX-Evil: 1".into(),
         media_type: "text/plain\r\nX-Evil: 1".into(),
-        bytes: b"x".to_vec(),
+        bytes: b"x".to_vec().into(),
     }];
     for raw in [payload(&mail), encrypted(&mail, ARMOR)] {
         assert!(!String::from_utf8_lossy(&raw).lines().any(|l| l.starts_with("X-Evil") || l.starts_with("Bcc")));

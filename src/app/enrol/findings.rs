@@ -106,7 +106,7 @@ fn key(
         .iter()
         .filter(|attachment| attachment.class == AttachmentClass::Key && is_key(&attachment.bytes))
         .take(KEYS)
-        .map(|attachment| attachment.bytes.clone())
+        .map(|attachment| attachment.bytes.to_vec())
         .collect();
     let entity = examined.entity.as_ref().map_or(&[][..], crate::secret::Plaintext::as_bytes);
     let mut ours = ctx.own_fingerprints();

@@ -84,7 +84,11 @@ async fn card_copy(desk: &Desk<'_>, tx: &mut Tx) -> Result<Option<Written>, AppE
 
 /// A sealed card as a file: its reader's program opens it.
 pub fn card_part(bytes: Vec<u8>) -> OutPart {
-    OutPart::File { name: "card.asc".to_owned(), media_type: "application/octet-stream".to_owned(), bytes }
+    OutPart::File {
+        name: "card.asc".to_owned(),
+        media_type: "application/octet-stream".to_owned(),
+        bytes: bytes.into(),
+    }
 }
 
 /// To a therapist whose key isn't known yet.

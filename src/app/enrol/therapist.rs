@@ -67,7 +67,7 @@ pub fn answered(ctx: &Context, arrived: &Arrived, examined: &Examined, now: Date
         .attachments
         .into_iter()
         .filter(|attachment| attachment.class == AttachmentClass::Key)
-        .map(|attachment| attachment.bytes)
+        .map(|attachment| attachment.bytes.to_vec())
         .filter(|bytes| !pgp::certificates(bytes).is_empty())
         .collect();
     if let FromField::One { address, .. } = &examined.headers().from {

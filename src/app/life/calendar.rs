@@ -22,7 +22,11 @@ pub fn part(at: DateTime<Utc>, uid: &str, language: Language, made: DateTime<Utc
         .append_property(("CALSCALE", "GREGORIAN"))
         .append_property(("METHOD", "PUBLISH"))
         .push(event);
-    OutPart::File { name: name.to_owned(), media_type: CALENDAR.to_owned(), bytes: calendar.to_string().into_bytes() }
+    OutPart::File {
+        name: name.to_owned(),
+        media_type: CALENDAR.to_owned(),
+        bytes: calendar.to_string().into_bytes().into(),
+    }
 }
 
 #[cfg(test)]
@@ -35,7 +39,7 @@ mod tests {
         let part = part(at("2026-03-04T14:00:00Z"), "0f3a", Language::Fr, at("2026-03-02T09:00:00Z"));
         let OutPart::File { name, media_type, bytes } = part else { panic!("a file") };
         assert_eq!((name.as_str(), media_type.as_str()), ("rendez-vous.ics", CALENDAR));
-        let text = String::from_utf8(bytes).unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
         let lines: Vec<&str> = text.split("\r\n").filter(|line| !line.is_empty()).collect();
         let mut sorted = lines.clone();
         sorted.sort_unstable();

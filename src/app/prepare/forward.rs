@@ -109,7 +109,7 @@ fn forward_parts(content: Option<Content>, raw: Plaintext) -> Vec<OutPart> {
         return vec![OutPart::File {
             name: "original.eml.asc".to_owned(),
             media_type: "application/octet-stream".to_owned(),
-            bytes: raw.as_bytes().to_vec(),
+            bytes: raw.as_bytes().to_vec().into(),
         }];
     };
     drop(raw);
