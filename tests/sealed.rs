@@ -1,6 +1,8 @@
 //! A client with a telephone and a webmail: sealed letters from the invitation to the end (SPEC section 15). The letters
 //! are opened with programs that nobody here wrote; the person's own mail is plain text, as any mailbox sends it.
 
+#[path = "sealed/attacks.rs"]
+mod attacks;
 mod common;
 #[path = "sealed/person.rs"]
 mod person;

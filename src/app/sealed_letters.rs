@@ -154,7 +154,7 @@ impl Enclosure {
         parts.extend(documents.into_iter().enumerate().map(|(at, bytes)| OutPart::File {
             name: if at == 0 { format!("{name}.pdf") } else { format!("{name}-{}.pdf", at + 1) },
             media_type: "application/pdf".to_owned(),
-            bytes,
+            bytes: bytes.into(),
         }));
         Ok(Outgoing {
             from_display: self.cover.from_display.clone(),

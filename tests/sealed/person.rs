@@ -143,6 +143,24 @@ impl Lea {
         )
     }
 
+    pub fn phrase(&self) -> Option<String> {
+        self.phrase.clone()
+    }
+
+    /// A mail with a file.
+    pub fn with_file(&mut self, text: &str, name: &str, bytes: &[u8]) -> String {
+        let mail = self.write("Un fichier", text);
+        let (head, body) = mail.split_once("\r\n\r\n").unwrap_or((&mail, ""));
+        let head = head.split("\r\nContent-Type").next().unwrap_or(head);
+        format!(
+            "{head}\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{body}\r\n--b\r\n\
+             Content-Type: application/pdf; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\
+             Content-Disposition: attachment; filename=\"{name}\"\r\n\r\n{}\r\n--b--\r\n",
+            crate::common::mail::base64_lines(bytes)
+        )
+    }
+
     /// "Reply" to the newest mail, as webmails do: the mail quoted below.
     pub fn reply(&mut self, text: &str) -> String {
         let last = self.mails.last().cloned();
