@@ -35,6 +35,8 @@ fn full() -> Facts {
         ask_assessment: state == ClientState::Assessment,
         consent_pending: (state == ClientState::Active).then_some(3),
         key_waiting: state == ClientState::Invited,
+        sealed_letters: false,
+        passphrase_waiting: false,
     };
     let mut clients: Vec<ClientLine> =
         ClientState::ALL.iter().flat_map(|s| TurnState::ALL.iter().map(|t| client(None, *s, *t))).collect();

@@ -76,6 +76,10 @@ pub(super) fn read_from(fields: &[&Field<'_>]) -> FromField {
         let clean: String =
             decoded.chars().filter(|c| !is_bidi(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let clean = clean.trim().to_owned();
+        // However odd: what reads as an address is one.
+        if Address::parse(&clean).is_ok_and(|shown| shown != address) {
+            return candidates();
+        }
         if !clean.is_empty() && (is_phrase || display.is_none()) {
             display = Some(clean);
         }
@@ -196,9 +200,6 @@ fn names_another(text: &str, address: &Address) -> bool {
     if !plain.contains('@') {
         return false;
     }
-    if Address::parse(plain.trim()).is_ok_and(|whole| whole != *address) {
-        return true;
-    }
     let close = tighten(&plain);
     let mut found = close.match_indices('@').filter_map(|(at, _)| word_around(&close, at)).peekable();
     found.peek().is_some() && found.any(|word| Address::parse(&word).map_or(true, |a| a != *address))
@@ -307,6 +308,7 @@ mod tests {
             vec!["\"marie@x.example\\0\" <eve@y.example>"],
             vec!["eve@y.example (marie@x.example)"],
             vec!["eve@y.example(.@x)"],
+            vec!["\u{fffd}tu?'@\u{fffd}C3\u{201c} <eve@y.example>"],
             vec!["=?utf-8?q?marie=40x.example?= <eve@y.example>"],
             vec!["=?utf-8?b?bWFyaWVAeC5leGFtcGxl?= <eve@y.example>"],
             vec!["=?utf-8?q?Marie_=3Cmarie=40x.example=3E?= <eve@y.example>"],

@@ -51,7 +51,7 @@ impl Eyes {
         if let Some(content) = content {
             look.text = content.text;
             look.html = content.html.unwrap_or_default();
-            look.files = content.attachments.into_iter().map(|file| (file.name, file.bytes)).collect();
+            look.files = content.attachments.into_iter().map(|file| (file.name, file.bytes.to_vec())).collect();
         }
         Ok(look)
     }

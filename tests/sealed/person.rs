@@ -54,7 +54,7 @@ fn words_of(letter: &str) -> Result<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.len() == 3 && words.iter().all(|word| word.chars().all(char::is_lowercase))
     };
-    let line = letter.lines().map(str::trim).filter(|line| !line.is_empty()).filter(is_words).next_back();
+    let line = letter.lines().map(str::trim).filter(|line| !line.is_empty()).rfind(is_words);
     Ok(line.with_context(|| format!("no answer words in:\n{letter}"))?.to_owned())
 }
 
