@@ -61,7 +61,7 @@ fn letter(writer: &Writer, office: &Certificate, n: usize, at: DateTime<Utc>) ->
         autocrypt: None,
         parts: vec![OutPart::Text(line.repeat(2000 / line.len() + 1))],
     };
-    Ok(mime::encrypted(&mail, &pgp::seal(&mime::payload(&mail), &[office], &writer.key, at)?))
+    Ok(mime::encrypted(&mail, &pgp::seal(mime::payload(&mail), &[office], &writer.key, at)?))
 }
 
 fn open_app(practice: &Practice) -> Result<App> {

@@ -308,7 +308,7 @@ mod tests {
             vec!["\"marie@x.example\\0\" <eve@y.example>"],
             vec!["eve@y.example (marie@x.example)"],
             vec!["eve@y.example(.@x)"],
-            vec!["\u{fffd}tu?'@\u{fffd}C3\u{201c} <eve@y.example>"],
+            vec!["\u{af}\u{c2}tu?'@\u{cb}C3 <eve@y.example>"],
             vec!["=?utf-8?q?marie=40x.example?= <eve@y.example>"],
             vec!["=?utf-8?b?bWFyaWVAeC5leGFtcGxl?= <eve@y.example>"],
             vec!["=?utf-8?q?Marie_=3Cmarie=40x.example=3E?= <eve@y.example>"],

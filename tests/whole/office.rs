@@ -147,7 +147,7 @@ impl Office {
         let mut tasks = Vec::new();
         for posted in std::mem::take(&mut self.inbox) {
             self.uid += 1;
-            let arrived = Arrived {
+            let mut arrived = Arrived {
                 folder: "INBOX".to_owned(),
                 uidvalidity: 1,
                 uid: self.uid,
@@ -161,7 +161,7 @@ impl Office {
             };
             let (ctx, handle) = (Arc::clone(&self.ctx), tokio::runtime::Handle::current());
             let task = tokio::task::spawn_blocking(move || {
-                let prepared = prepare(&ctx, &handle, &arrived, began).unwrap();
+                let prepared = prepare(&ctx, &handle, &mut arrived, began).unwrap();
                 (arrived, prepared)
             });
             tasks.push((posted.tag, task));
