@@ -110,7 +110,7 @@ pub fn write(from: &Person, practice: &Person, other: &Person, draft: &Draft, ch
         parts: vec![OutPart::Text(draft.text.clone())],
     };
     let seal = |signer: &Person, to: &Person| {
-        let sealed = pgp::seal(&mime::payload(&mail), &[to.certificate()], &signer.key, draft.date).unwrap();
+        let sealed = pgp::seal(mime::payload(&mail), &[to.certificate()], &signer.key, draft.date).unwrap();
         mime::encrypted(&mail, &sealed)
     };
     let body = match draft.form {
