@@ -8,6 +8,7 @@ pub mod digest;
 pub mod enrol;
 pub mod examine;
 pub mod filing;
+pub mod frozen;
 pub mod guard;
 pub mod health;
 pub mod intake;

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::AppError;
 use super::compose::{self, MailError};
 use super::context::Context;
+use super::frozen;
 use super::guard;
 use super::health;
 use super::keys;
@@ -127,6 +128,12 @@ impl Sender {
             );
             return Ok(total);
         }
+        let frozen = frozen::since(&mut self.ctx.store.read().await?).await?.is_some();
+        if frozen {
+            tracing::error!(
+                "this database is older than its journal's head: nothing leaves until `cadre queue resume`"
+            );
+        }
         loop {
             let now = self.ctx.clock.now();
             let limit = BATCH.saturating_add(u32::try_from(seen.len()).unwrap_or(u32::MAX));
@@ -138,6 +145,9 @@ impl Sender {
                 return Ok(total);
             }
             seen.extend(rows.iter().map(|row| row.id));
+            if frozen {
+                rows.retain(|row| row.kind == Kind::HealthAlarm);
+            }
             let claimed = self.claim(rows, now, &mut total).await?;
             failpoint("claimed");
             // One by one where there are few, so that a crash repeats as little as can be.

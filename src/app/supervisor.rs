@@ -11,6 +11,7 @@ use super::AppError;
 use super::absence;
 use super::context::Context;
 use super::filing;
+use super::frozen;
 use super::health;
 use super::keys;
 use super::send::{Sender, Sent};
@@ -99,6 +100,7 @@ async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
         tracing::warn!("the practice's key is another than before, and nobody was told: `cadre key rotate` tells them");
     }
     tx.commit().await?;
+    frozen::look(ctx, now).await?;
     // Before the mailbox is looked into, which notes the time by this clock.
     set_back::watch(ctx, now).await?;
     absence::mirror(ctx, now).await?;

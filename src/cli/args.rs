@@ -353,6 +353,8 @@ pub enum Queue {
     Cancel { id: String },
     /// Try it (again) now; a held one waits again
     Retry { id: String },
+    /// Let mail leave again after an older database was put back: look first at what would be sent (`queue list`)
+    Resume,
 }
 
 #[derive(Debug, Subcommand)]

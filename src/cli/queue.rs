@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::Queue;
 use super::{Done, FAILED, USAGE, fail, open, print_json, public_id, read_id, utc};
 use crate::app::context::Context;
+use crate::app::frozen;
 use crate::model::{ClientCode, Kind, MessageState, OutboxRow, OutboxState};
 use crate::store::{Outbox, OutboxFilter, StoreError};
 
@@ -19,9 +20,23 @@ pub async fn queue(config: &Path, json: bool, command: &Queue) -> Done {
         Queue::Hold { id } => change(&ctx, json, id, Change::Hold).await,
         Queue::Cancel { id } => change(&ctx, json, id, Change::Cancel).await,
         Queue::Retry { id } => change(&ctx, json, id, Change::Retry).await,
+        Queue::Resume => resume(&ctx, json).await,
     };
     ctx.store.close().await;
     done
+}
+
+/// Mail may leave again.
+async fn resume(ctx: &Context, json: bool) -> Done {
+    let resumed = frozen::resume(ctx, ctx.clock.now()).await.map_err(|error| fail(&error))?;
+    if json {
+        return print_json(&json!({ "resumed": resumed }));
+    }
+    match resumed {
+        true => println!("Mail leaves again, with the next `cadre run`."),
+        false => println!("Nothing was frozen."),
+    }
+    Ok(())
 }
 
 async fn list(ctx: &Context, json: bool, all: bool) -> Done {

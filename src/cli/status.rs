@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::app::context::{load_practice_keys, read_certificate};
 use crate::app::digest::KEY_WARNING;
+use crate::app::frozen;
 use crate::app::health::{self, Health};
 use crate::app::keys::arrived::with_stored;
 use crate::app::keys::own::CURRENT;
@@ -60,6 +61,8 @@ struct State {
     /// `revoked`: nothing leaves; `unannounced`: it was changed, and nobody was told.
     practice_key: Option<&'static str>,
     journal: String,
+    /// Since when nothing leaves: an older database was put back.
+    frozen: Option<DateTime<Utc>>,
     last_digest: BTreeMap<String, Option<DateTime<Utc>>>,
 }
 
@@ -162,6 +165,7 @@ async fn read(config: &Config, store: &Store, now: DateTime<Utc>) -> Result<Stat
         set_aside: tx.counter("others").await?,
         originals_pending: originals(config, &mut tx).await?,
         journal: tx.journal_head().await?.to_string(),
+        frozen: frozen::since(&mut tx).await?,
         ..State::default()
     };
     for therapist in &config.therapists {
@@ -234,6 +238,13 @@ fn todo(state: &State) -> Vec<String> {
             todo.push("the practice's key was changed, and nobody was told: `cadre key rotate` does it".to_owned());
         }
         None => {}
+    }
+    if state.frozen.is_some() {
+        todo.push(
+            "the database is older than its journal's head, and nothing leaves: look at `cadre queue list`, then \
+             `cadre queue resume`"
+                .to_owned(),
+        );
     }
     if state.open_alerts > 0 {
         let n = state.open_alerts;

@@ -365,6 +365,30 @@ impl Store {
         .map_err(|source| StoreError::File { path: path.clone(), source })
     }
 
+    /// The head file's record where it stands ahead of this journal, or on another chain: the database is an older one
+    /// that was put back, or something was cut. None: it fits, lags behind, or is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`], [`StoreError::Corrupt`].
+    pub async fn ahead_of_journal(&self) -> Result<Option<JournalHead>, StoreError> {
+        let Some(file) = read_head_at(&self.0.head) else { return Ok(None) };
+        Ok((!self.read().await?.on_chain(&file).await?).then_some(file))
+    }
+
+    /// Writes the journal's present head into the head file, whatever stood there: a person has decided that this
+    /// database is the one.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`], [`StoreError::File`].
+    pub async fn accept_journal(&self) -> Result<(), StoreError> {
+        let head = self.read().await?.journal_head().await?;
+        let path = &self.0.head;
+        let written = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        written
+            .and_then(|file| file.write_all_at(head.record().as_bytes(), 0))
+            .map_err(|source| StoreError::File { path: path.clone(), source })
+    }
+
     /// Recomputes the whole chain and compares it with the head file and with what a digest said.
     ///
     /// # Errors

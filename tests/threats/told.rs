@@ -389,5 +389,20 @@ fn row_32_an_old_database_in_the_place_of_the_new_one_is_noticed() -> Result<()>
     ensure!(s.practice.run(&["journal", "verify"])?.ok());
     copy.put_back(&play)?;
     ensure!(s.practice.run(&["journal", "verify"])?.status == Some(1), "nobody noticed");
+    // The copy takes the reply for one that still waits: it doesn't leave, nor does anything else, until a person says so.
+    for minute in [10, 20] {
+        let round = play.pass(march(2, 17, minute))?;
+        ensure!(round.counts["sent"] == 0, "{}", round.story());
+    }
+    ensure!(s.practice.run(&["status"])?.stdout.contains("cadre queue resume"));
+    let waiting = s.practice.json(&["queue", "list"])?;
+    let reply =
+        waiting.as_array().into_iter().flatten().find(|mail| mail["kind"] == "reply").context("no reply waits")?;
+    let id = reply["id"].as_str().context("an id")?;
+    ensure!(s.practice.run(&["queue", "cancel", id])?.ok() && s.practice.run(&["queue", "resume"])?.ok());
+    ensure!(s.practice.run(&["journal", "verify"])?.ok(), "it is the journal from now on");
+    let round = play.letter(&s.paul, "Une autre lettre.\n", march(2, 17, 30))?;
+    round.nothing_to(&s.marie)?;
+    round.one(&s.paul)?;
     Ok(())
 }
