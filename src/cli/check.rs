@@ -57,7 +57,7 @@ async fn look(config: &Config, report: &mut Report, json: bool, round_trip: bool
         report.good(Group::Configuration, format!("{} is sound", config.file.display()));
     }
     local::files(config, report);
-    local::keys(config, report, now);
+    local::keys(config, report, &local::learnt(config).await, now);
     local::letters(config, report, now);
     local::rhythm(config, report, now);
     local::database(config, report, now).await;

@@ -11,13 +11,14 @@ use nix::unistd::{AccessFlags, access};
 use super::report::{Group, Report};
 use crate::app::context::{StartError, load_lexicon, load_practice_keys};
 use crate::app::digest::KEY_WARNING;
+use crate::app::keys::arrived::with_stored;
 use crate::app::send::NULL_PATH_REFUSED;
 use crate::app::supervisor::SEEN_UNTIL;
 use crate::config::{Config, Finding, Severity, Therapist};
 use crate::domain::holidays::Calendar;
 use crate::domain::rhythm::Schedule;
 use crate::letters::{Folder, Letters, Lines};
-use crate::model::Filing;
+use crate::model::{Filing, TherapistId};
 use crate::pgp::{Certificate, KeyError, PracticeKey, Purpose};
 use crate::store::{Store, StoreError, Vault};
 
@@ -49,8 +50,25 @@ pub(super) fn files(config: &Config, report: &mut Report) {
     }
 }
 
+/// What therapists' mail has said of their keys since; nothing where there is no database that opens.
+pub(super) async fn learnt(config: &Config) -> Vec<(TherapistId, Vec<u8>)> {
+    let Ok(record) = config.keys.record.record_key() else { return Vec::new() };
+    if !config.database.path.exists() {
+        return Vec::new();
+    }
+    let read = async {
+        let address = format!("sqlite:{}", config.database.path.display());
+        let store = Store::open(&address, Vault::new(&record), &config.database.journal_head).await?;
+        let keys = store.read().await?.therapist_keys().await;
+        store.close().await;
+        keys
+    };
+    // Why it doesn't open is said where the database is looked at.
+    read.await.unwrap_or_default()
+}
+
 /// The practice's key, the archive's and the therapists' certificates.
-pub(super) fn keys(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+pub(super) fn keys(config: &Config, report: &mut Report, learnt: &[(TherapistId, Vec<u8>)], now: DateTime<Utc>) {
     if now.timestamp() < BUILT_AFTER {
         report.error(Group::Keys, config, "", "this machine's clock is wrong", "set it; slots and keys depend on it");
     }
@@ -64,7 +82,9 @@ pub(super) fn keys(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     }
     for therapist in &config.therapists {
         let key = format!("[[therapist]] {}.certificate", therapist.id);
-        let Some(certificate) = certificate(config, report, &key, &therapist.certificate) else { continue };
+        let Some(file) = certificate(config, report, &key, &therapist.certificate) else { continue };
+        let since = learnt.iter().find(|(id, _)| *id == therapist.id).map(|(_, bytes)| bytes.as_slice());
+        let certificate = with_stored(&file, since);
         judge(config, report, &key, &certificate, &[Purpose::Encrypt, Purpose::Sign], now);
         let address = therapist.address.as_typed();
         let addresses = certificate.user_ids_addresses();
