@@ -112,7 +112,7 @@ fn full() -> Facts {
 fn a_full_and_an_empty_sheet_are_written_in_both_languages() {
     let letters = Letters::load(None).unwrap();
     for &language in Language::ALL {
-        let reader = Reader { language, zone: chrono_tz::Europe::Paris };
+        let reader = Reader { language, by_words: false, zone: chrono_tz::Europe::Paris };
         let empty = Facts {
             alerts: vec![],
             clients: vec![],
@@ -139,7 +139,7 @@ fn a_full_and_an_empty_sheet_are_written_in_both_languages() {
 fn every_command_on_the_page_of_commands_is_one() {
     let letters = Letters::load(None).unwrap();
     for &language in Language::ALL {
-        let reader = Reader { language, zone: chrono_tz::Europe::Paris };
+        let reader = Reader { language, by_words: false, zone: chrono_tz::Europe::Paris };
         let page = letters.render(&Letter::Help(Help {}), reader).unwrap().text;
         let names: Vec<&str> = page
             .split(|c: char| c.is_whitespace() || "(),:;".contains(c))

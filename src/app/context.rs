@@ -18,7 +18,7 @@ use crate::domain::holidays::{Calendar, HolidayError};
 use crate::domain::rhythm::{RhythmError, Schedule};
 use crate::letters::{Letters, LettersError, Line, Lines, LinesError, Reader};
 use crate::mime::Limits;
-use crate::model::{Address, ClientId, Language, MessageRow, TherapistId};
+use crate::model::{Address, Channel, ClientId, Language, MessageRow, TherapistId};
 use crate::pgp::{CertError, Certificate, KeyError, PracticeKey};
 use crate::secret::Password;
 use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED, Vault};
@@ -125,7 +125,7 @@ impl Therapist {
 
     /// Language and zone of mail to the therapist.
     pub fn reader(&self) -> Reader {
-        Reader { language: self.settings.language, zone: self.settings.timezone }
+        Reader { language: self.settings.language, by_words: false, zone: self.settings.timezone }
     }
 }
 
@@ -319,7 +319,7 @@ impl Context {
     /// Language and zone of mail to a client.
     pub fn reader_for(&self, client: &Client) -> Reader {
         let zone = self.therapist(&client.therapist).map_or(self.config.practice.timezone, |t| t.settings.timezone);
-        Reader { language: client.language, zone }
+        Reader { language: client.language, by_words: client.channel == Channel::Pdf, zone }
     }
 
     /// The practice's name in mail that must not show a therapy.

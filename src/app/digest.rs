@@ -277,7 +277,9 @@ fn key_lines(ctx: &Context, therapist: &Therapist, clients: &[Client], now: Date
         staff(KeyOwner::Archive, archive);
     }
     for client in clients {
-        if let Some(expires) = ctx.client_certificate(client).as_ref().and_then(soon) {
+        if client.channel == Channel::OpenPgp
+            && let Some(expires) = ctx.client_certificate(client).as_ref().and_then(soon)
+        {
             lines.push(KeyLine {
                 code: Some(client.code.clone()),
                 label: client.label.clone(),

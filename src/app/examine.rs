@@ -92,6 +92,8 @@ pub struct Examined {
     pub to_retired: Option<String>,
     /// Known by these bytes when it comes again without a good signature.
     pub bytes_hash: [u8; 32],
+    /// And, where answer words prove it, by what it says.
+    pub said: Option<[u8; 32]>,
     /// Of a client without OpenPGP: what it says of answer words.
     pub answer: Option<Answer>,
 }
@@ -103,6 +105,10 @@ pub struct Answer {
     pub matched: Option<(OutboxRow, Words)>,
     /// How many others were tried.
     pub wrong: u32,
+    /// And meant as such.
+    pub meant: bool,
+    /// What a vouched mail in clear is known by besides.
+    pub digest: [u8; 32],
 }
 
 impl Examined {
@@ -169,7 +175,7 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
     if !renewed.is_empty() {
         layer = open_layers(raw, first_seen, tools, &renewed)?;
     }
-    let mut bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
+    let bytes_hash = bytes_hash(raw, &outer, layer.ciphertext.as_deref());
     // Nothing reads it any more, and it may be large.
     layer.ciphertext = None;
     let protected = match (&layer.entity, layer.structure) {
@@ -191,15 +197,15 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         _ => None,
     };
     let vouched = answer.as_ref().is_some_and(|answer| answer.matched.is_some());
-    if vouched {
-        // What proves it can be copied with it under another Message-ID.
-        bytes_hash = vouched_hash(raw, &outer);
-    }
+    // What is encrypted is known by its ciphertext.
+    let said =
+        answer.as_ref().filter(|answer| answer.matched.is_some() && !layer.encrypted).map(|answer| answer.digest);
+    let seen = |hash: &[u8; 32]| tools.registry.has_seen_bytes(hash);
     let facts = Facts {
         vouched,
         structure: layer.structure,
         decryption: layer.decryption,
-        same_bytes: !is_good(&layer.check) && tools.registry.has_seen_bytes(&bytes_hash),
+        same_bytes: !is_good(&layer.check) && (seen(&bytes_hash) || said.as_ref().is_some_and(seen)),
         signature,
         from,
         automatic: outer.automatic,
@@ -238,6 +244,7 @@ pub fn examine(raw: &[u8], first_seen: DateTime<Utc>, tools: &Tools<'_>) -> Resu
         revoked,
         to_retired,
         bytes_hash,
+        said,
         answer,
     })
 }
@@ -531,20 +538,26 @@ fn answer(
     let valid: Vec<Words> = vouching.valid.iter().map(|(_, words)| *words).collect();
     let reading = answer_words::read(subject, &mime::new_text(&content.text), &valid);
     let matched = reading.matched.and_then(|at| vouching.valid.get(at).copied());
-    Ok(Some(Answer { vouching, matched, wrong: reading.wrong }))
+    let digest = answer_digest(client, &content);
+    Ok(Some(Answer { vouching, matched, wrong: reading.wrong, meant: reading.meant, digest }))
 }
 
-/// What a vouched message is known by: as below, but for the Message-ID and the date, which whoever plays it again can
-/// choose.
-fn vouched_hash(raw: &[u8], outer: &Mail) -> [u8; 32] {
+/// What a vouched message in clear is known by besides its bytes: whoever plays it again can choose its headers, and how
+/// it is encoded, but not what it says.
+fn answer_digest(client: ClientId, content: &mime::Content) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(b"vouched");
-    hash.update(outer.in_reply_to.as_deref().unwrap_or_default().as_bytes());
-    hash.update([0]);
-    hash.update(outer.subject.as_bytes());
-    hash.update([0]);
-    let body = raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
-    hash.update(&raw[body..]);
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    field(b"vouched");
+    field(&client.0.to_be_bytes());
+    for word in mime::new_text(&content.text).split_whitespace() {
+        field(word.as_bytes());
+    }
+    for file in &content.attachments {
+        field(&file.bytes);
+    }
     hash.finalize().into()
 }
 

@@ -200,6 +200,10 @@ async fn apply_sealed(
         }
         _ => tx.remember_bytes(&sealed.bytes_hash, Some(sealed.row), now).await?,
     };
+    let fresh = match &sealed.said {
+        Some(said) => tx.remember_bytes(said, Some(sealed.row), now).await? && fresh,
+        None => fresh,
+    };
     if !fresh {
         tx.journal(now, "dropped", code, json!({ "why": "replayed" })).await?;
         return Ok((Outcome::Dropped, Some(Disposal::Remove)));
@@ -476,7 +480,9 @@ async fn hold(
         let recipe = Recipe::Undecryptable { origin: sealed.origin.message_id.clone() };
         Post::to_client(Kind::Undecryptable, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
     }
-    if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && answered {
+    if client.channel == Channel::Pdf {
+        sealed_letters::advise(ctx, tx, client, sealed, now).await?;
+    } else if matches!(sealed.verdict, Verdict::Unsigned | Verdict::UnknownSigner) && answered {
         about_keys(ctx, tx, client, &sealed.origin, now).await?;
     }
     let detail = json!({ "verdict": sealed.verdict, "marks": sealed.marks, "number": format!("H{number}") });

@@ -119,6 +119,17 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// Why a mail couldn't be sealed.
+    pub const fn of(error: &compose::MailError) -> Self {
+        match error {
+            compose::MailError::NoPassphrase => Self::NoPassphrase,
+            compose::MailError::Pdf(_) => Self::Unsealable,
+            _ => Self::CertificateUnusable,
+        }
+    }
+}
+
 /// Why a mail was given back, as far as its status says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -173,6 +173,8 @@ pub struct Sealed {
     /// (fingerprint, digest, signed at)
     pub signature: Option<(String, Vec<u8>, DateTime<Utc>)>,
     pub bytes_hash: [u8; 32],
+    /// By what it says, where answer words prove it.
+    pub said: Option<[u8; 32]>,
     pub automatic: bool,
     /// It came encrypted.
     pub encrypted: bool,
@@ -421,6 +423,7 @@ fn seal(
         attachments: content.as_ref().map_or(0, |content| content.attachments.len()),
         signature: examined.signature.as_ref().map(|s| (s.fingerprint.clone(), s.digest.clone(), s.signed_at)),
         bytes_hash: examined.bytes_hash,
+        said: examined.said,
         automatic,
         encrypted: examined.encrypted,
         scan: scan(ctx.lexicon(), &examined, content.as_ref()).of_mail(automatic),
@@ -475,7 +478,7 @@ fn answer_marks(answer: &Answer, text: &str) -> Vec<Mark> {
     let mut marks = Vec::new();
     if answer.matched.is_none() && answer.vouching.blocked {
         marks.push(Mark::WordsBlocked);
-    } else if answer.matched.is_none() && answer.wrong > 0 {
+    } else if answer.meant {
         marks.push(Mark::WrongWords);
     }
     if passphrase::is_asked(&mime::new_text(text)) {

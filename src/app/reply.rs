@@ -173,6 +173,9 @@ pub(super) async fn letter(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> Ste
             Err(_) => return refused(client, reason(AttachmentReason::Metadata)),
         }
     }
+    if client.channel == Channel::Pdf && attachments.len() > sealed_letters::ATTACHED {
+        return refused(client, RefusalReason::Attachment { why: AttachmentReason::TooLarge });
+    }
     if mail.parsed.words == 0 && attachments.is_empty() {
         return refused(client, RefusalReason::EmptyReply);
     }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::post::{Post, Recipe};
 use super::prepare::Sealed;
 use crate::domain::answer_words::{TRIES, Words};
-use crate::domain::keywords::Keyword;
+use crate::domain::keywords::Keywords;
 use crate::domain::passphrase;
 use crate::letters::{self, EnrolmentStep, Letter, Rendered};
 use crate::mime::{Attachment, OutPart, Outgoing};
@@ -33,6 +33,8 @@ fn pick(n: usize) -> usize {
 pub async fn make(tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<Password, AppError> {
     let phrase = Password::new(passphrase::draw(client.language, pick));
     let before = tx.pdf_channel(client.id).await?;
+    // Whoever has the one before can read what closed the letters.
+    tx.drop_answer_words(client.id).await?;
     let channel = PdfChannel {
         phrase: phrase.clone(),
         made_at: now,
@@ -59,13 +61,41 @@ pub async fn want(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Utc
 /// What a sealed letter is made from besides its words.
 pub struct Enclosure {
     phrase: Password,
+    made_at: DateTime<Utc>,
     /// They close the letter.
-    pub words: Words,
+    words: Words,
     language: Language,
     heading: String,
     date: String,
     explanation: String,
     cover: Cover,
+}
+
+/// The words of a letter, and under which passphrase it was sealed.
+#[derive(Clone, Copy)]
+pub struct Closing {
+    pub words: Words,
+    made_at: DateTime<Utc>,
+}
+
+/// What is known of a client's sealed letters while a mail is written.
+pub struct AtHand {
+    pub channel: PdfChannel,
+    /// Too many wrong words came: none count before the next letter.
+    pub blocked: bool,
+}
+
+impl AtHand {
+    /// None where their letters aren't sealed with a passphrase.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn read(tx: &mut Tx, client: &Client) -> Result<Option<Self>, crate::store::StoreError> {
+        let (Some(vouching), Some(channel)) = (vouching(tx, client).await?, tx.pdf_channel(client.id).await?) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { channel, blocked: vouching.blocked }))
+    }
 }
 
 /// The neutral mail around it.
@@ -77,6 +107,8 @@ struct Cover {
 
 /// Most documents that one mail carries.
 const DOCUMENTS: usize = 12;
+/// Most that a therapist may attach.
+pub const ATTACHED: usize = DOCUMENTS - 1;
 
 impl Enclosure {
     /// For one letter that leaves now. None where the passphrase was not told yet.
@@ -105,6 +137,7 @@ impl Enclosure {
         };
         Ok(Some(Self {
             phrase: channel.phrase.clone(),
+            made_at: channel.made_at,
             words: Words::draw(client.language, pick),
             language: client.language,
             heading: ctx.config.practice.name.clone(),
@@ -117,6 +150,11 @@ impl Enclosure {
         }))
     }
 
+    /// What is to be kept of it.
+    pub const fn closing(&self) -> Closing {
+        Closing { words: self.words, made_at: self.made_at }
+    }
+
     /// The mail as it leaves: its words and attachments as sealed documents, the rest neutral. CPU-bound.
     ///
     /// # Errors
@@ -126,7 +164,8 @@ impl Enclosure {
         for part in &mail.parts {
             match part {
                 OutPart::Text(text) | OutPart::Alternative { text, .. } => {
-                    let body = Plaintext::new(text.trim().as_bytes().to_vec());
+                    // The subject outside says nothing: the letter's own stands in it.
+                    let body = Plaintext::new(format!("{}\n\n{}", mail.subject.trim(), text.trim()).into_bytes());
                     documents.push(self.letter(&body)?);
                 }
                 OutPart::File { media_type, bytes, .. } if media_type.starts_with("image/") => {
@@ -140,7 +179,7 @@ impl Enclosure {
                     documents.push(pdf::document(bytes, &self.phrase)?);
                 }
                 // The letter says when; a calendar would say it in clear.
-                OutPart::File { media_type, .. } if media_type == "text/calendar" => {}
+                OutPart::File { media_type, .. } if media_type.starts_with("text/calendar") => {}
                 OutPart::Html(_) | OutPart::File { .. } => return Err(MailError::Pdf(pdf::PdfError::Unreadable)),
             }
         }
@@ -194,7 +233,8 @@ pub fn is_sealable(attachment: &Attachment) -> bool {
     )
 }
 
-/// Keeps the words of a letter whose attempt is being committed.
+/// Keeps the words of a letter whose attempt is being committed. `false`: the passphrase or the channel has changed since
+/// it was sealed, and it must be sealed anew.
 ///
 /// # Errors
 /// [`AppError::Store`].
@@ -202,11 +242,26 @@ pub async fn keep_words(
     tx: &mut Tx,
     client: &Client,
     letter: OutboxRow,
-    words: &Words,
+    closing: &Closing,
     now: DateTime<Utc>,
-) -> Result<(), AppError> {
-    let words = Password::new(words.stored());
-    Ok(tx.add_answer_words(client.id, &LetterWords { letter, at: now, words }).await?)
+) -> Result<bool, AppError> {
+    let current = tx.client(client.id).await?.is_some_and(|client| client.channel == Channel::Pdf);
+    let channel = tx.pdf_channel(client.id).await?;
+    if !(current && channel.is_some_and(|now| now.told_at.is_some() && now.made_at == closing.made_at)) {
+        return Ok(false);
+    }
+    let words = Password::new(closing.words.stored());
+    tx.add_answer_words(client.id, &LetterWords { letter, at: now, words }).await?;
+    Ok(true)
+}
+
+/// Whether the passphrase was told since a mail that waits for it was looked at.
+///
+/// # Errors
+/// [`AppError::Store`].
+pub async fn told_meanwhile(tx: &mut Tx, client: &Client, error: &MailError) -> Result<bool, AppError> {
+    let waits = matches!(error, MailError::NoPassphrase);
+    Ok(waits && tx.pdf_channel(client.id).await?.is_some_and(|channel| channel.told_at.is_some()))
 }
 
 /// What proves, or would prove, a client's mail without a signature.
@@ -305,10 +360,8 @@ pub async fn advise(
             super::enrol::tell(ctx, tx, client, EnrolmentStep::PassphraseAsked, now).await?;
         }
     }
-    let steers = sealed.keywords.as_ref().is_some_and(|words| {
-        let idle = |word: &Keyword| matches!(word, Keyword::Guide | Keyword::Internet);
-        !words.all().iter().all(idle)
-    });
+    let asks = |words: &Keywords| !words.all().is_empty() || words.subject.is_some();
+    let steers = sealed.keywords.as_ref().is_some_and(asks);
     if steers && !super::enrol::proven(sealed.verdict) {
         told |= once_a_day(ctx, tx, client, Kind::AboutWords, &Recipe::AboutWords { origin }, now).await?;
     }

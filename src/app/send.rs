@@ -20,9 +20,8 @@ use super::keys;
 use super::life;
 use super::post::{Cause, Post, Problem, Recipe};
 use super::reply;
-use super::sealed_letters;
+use super::sealed_letters::{self, Closing};
 use super::write::{Written, registered, write};
-use crate::domain::answer_words::Words;
 use crate::domain::delivery::{Attempts, Outcome, begin_attempt};
 use crate::domain::lifecycle;
 use crate::domain::rhythm::{Release, Slot, WaitingReply, release};
@@ -98,7 +97,7 @@ struct Draft {
     /// None: they are frozen already.
     bytes: Option<Vec<u8>>,
     /// What closes it, where it is a sealed letter.
-    words: Option<Words>,
+    words: Option<Closing>,
     message: Option<Message>,
     client: Option<Client>,
 }
@@ -179,7 +178,7 @@ impl Sender {
             match self.look(&row, now).await {
                 Ok(Some(Look { written, message, client })) => {
                     let ctx = Arc::clone(&self.ctx);
-                    let words = written.as_ref().and_then(Written::answer_words);
+                    let words = written.as_ref().and_then(Written::closing);
                     let sealing = written.map(|w| tokio::task::spawn_blocking(move || w.seal(&ctx, now)));
                     drafts.push((sealing, Draft { row, bytes: None, words, message, client }));
                 }
@@ -387,6 +386,11 @@ impl Sender {
         if !open || current.reached_dot != bytes.is_none() {
             return Ok(None);
         }
+        if let (Some(closing), Some(client)) = (&words, &client)
+            && !sealed_letters::keep_words(tx, client, row.id, closing, now).await?
+        {
+            return Ok(None);
+        }
         // Another reply of the same batch may have taken the day meanwhile.
         let takes_day = match (&message, &client) {
             (Some(message), Some(client)) if self.needs_a_day(message, client, now) => {
@@ -425,9 +429,6 @@ impl Sender {
                 tx.set_message_state(message.id, MessageState::Leaving).await?;
             }
         }
-        if let (Some(words), Some(client)) = (&words, &client) {
-            sealed_letters::keep_words(tx, client, row.id, words, now).await?;
-        }
         let Some(to) = registered(&self.ctx, &current, client.as_ref()) else { return Ok(None) };
         Ok(Some(Claimed { row: current, to, message, client, bytes, attempts }))
     }
@@ -446,6 +447,12 @@ impl Sender {
         tracing::warn!(kind = %row.kind, %error, "a mail can't be sealed; it waits");
         let wait = if row.kind == Kind::Alert { ALERT_KEY_WAIT } else { KEY_WAIT };
         tx.reschedule(row.id, now + wait, Some("not-sealable")).await?;
+        if let Some(client) = client
+            && sealed_letters::told_meanwhile(tx, client, error).await?
+        {
+            tx.reschedule(row.id, now, None).await?;
+            return Ok(());
+        }
         let theirs = is_theirs(row.kind);
         if let (true, Some(client)) = (theirs, client)
             && tx.notice_once(&format!("unsealable:{}", row.id.0), now).await?
@@ -465,7 +472,7 @@ impl Sender {
                 }
             }
             let recipe =
-                Recipe::DeliveryFailure { kind: row.kind, sent: now, cause: cause_of(error), due: None, card: false };
+                Recipe::DeliveryFailure { kind: row.kind, sent: now, cause: Cause::of(error), due: None, card: false };
             Post::to_therapist(Kind::DeliveryFailure, &client.therapist, Some(client.id), now)
                 .enqueue(&self.ctx, tx, &recipe, now)
                 .await?;
@@ -537,15 +544,6 @@ impl Sender {
             }
         }
         Ok(judge(outcome))
-    }
-}
-
-/// As the therapist is told it.
-const fn cause_of(error: &MailError) -> Cause {
-    match error {
-        MailError::NoPassphrase => Cause::NoPassphrase,
-        MailError::Pdf(_) => Cause::Unsealable,
-        _ => Cause::CertificateUnusable,
     }
 }
 

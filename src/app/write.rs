@@ -18,14 +18,13 @@ use super::life::papers;
 use super::locum;
 use super::post::{Owner, Recipe};
 use super::reply;
-use super::sealed_letters::Enclosure;
-use crate::domain::answer_words::Words;
+use super::sealed_letters::{AtHand, Closing, Enclosure};
 use crate::domain::lifecycle;
 use crate::letters::{self, HealthItem, KeyOwner, Letter, Reader, Rendered, ReplyFrame};
 use crate::mime::{self, OutPart, Outgoing};
 use crate::model::{Address, Channel, Kind, MessageRow};
 use crate::pgp::{Certificate, Purpose};
-use crate::store::{Client, Message, Outbox, PdfChannel, StoreError, Tx};
+use crate::store::{Client, Message, Outbox, StoreError, Tx};
 
 /// A mail that is written and not yet sealed.
 pub struct Written {
@@ -56,9 +55,9 @@ impl Written {
     }
 
     /// The words that close it, where it is a sealed letter.
-    pub fn answer_words(&self) -> Option<Words> {
+    pub fn closing(&self) -> Option<Closing> {
         match &self.sealing {
-            Sealing::Letter(enclosure) => Some(enclosure.words),
+            Sealing::Letter(enclosure) => Some(enclosure.closing()),
             _ => None,
         }
     }
@@ -109,7 +108,7 @@ pub(super) struct Desk<'a> {
     pub(super) client: Option<&'a Client>,
     pub(super) now: DateTime<Utc>,
     /// How the client's letters are sealed with a passphrase.
-    pdf: Option<PdfChannel>,
+    pdf: Option<AtHand>,
 }
 
 /// Writes a mail from its row; `None` when there is nothing to say any more.
@@ -135,8 +134,8 @@ pub async fn write(
         return Ok(None);
     }
     let pdf = match client {
-        Some(client) if client.channel == Channel::Pdf => tx.pdf_channel(client.id).await?,
-        _ => None,
+        Some(client) => AtHand::read(tx, client).await?,
+        None => None,
     };
     let desk = Desk { ctx, row, message, client, now, pdf };
     match recipe {
@@ -272,7 +271,7 @@ impl Desk<'_> {
             return Ok(certificate.map_or(Sealing::Impossible, |certificate| Sealing::To(vec![certificate])));
         }
         let enclosure = match &self.pdf {
-            Some(channel) => Enclosure::new(self.ctx, client, channel, self.now)?,
+            Some(at_hand) => Enclosure::new(self.ctx, client, &at_hand.channel, self.now)?,
             None => None,
         };
         Ok(enclosure.map_or(Sealing::NoPassphrase, |enclosure| Sealing::Letter(Box::new(enclosure))))
@@ -388,7 +387,7 @@ impl Desk<'_> {
                 (Some(Letter::KeyExpiry(letters::KeyExpiry { neutral_name, fingerprint, expires, days })), None)
             }
             Recipe::AboutWords { origin } => {
-                let blocked = self.pdf.as_ref().is_some_and(|channel| channel.blocked_at.is_some());
+                let blocked = self.pdf.as_ref().is_some_and(|at_hand| at_hand.blocked);
                 (Some(Letter::AboutWords(letters::AboutWords { neutral_name, blocked })), origin)
             }
             Recipe::AboutPassphrase { origin } => {
@@ -402,7 +401,7 @@ impl Desk<'_> {
     fn to_stranger(&self, recipe: &Recipe) -> Result<Option<Written>, AppError> {
         let (Recipe::Stranger { origin }, Some(to)) = (recipe, &self.row.recipient) else { return Ok(None) };
         let practice = &self.ctx.config.practice;
-        let reader = Reader { language: practice.language, zone: practice.timezone };
+        let reader = Reader { language: practice.language, by_words: false, zone: practice.timezone };
         let facts = letters::Stranger { neutral_name: self.ctx.neutral_name(reader.language) };
         let letter = Letter::Stranger(facts);
         let name = letter.name();
@@ -517,7 +516,7 @@ impl Desk<'_> {
     fn health_alarm(&self, problem: &super::post::Problem, since: DateTime<Utc>) -> Result<Option<Written>, AppError> {
         let Some(to) = &self.row.recipient else { return Ok(None) };
         let practice = &self.ctx.config.practice;
-        let reader = Reader { language: practice.language, zone: practice.timezone };
+        let reader = Reader { language: practice.language, by_words: false, zone: practice.timezone };
         let letter =
             Letter::HealthAlarm(letters::HealthAlarm { items: vec![HealthItem { problem: problem.letter(), since }] });
         let name = letter.name();

@@ -155,7 +155,9 @@ fn preview(config: Option<&Config>, json: bool, wanted: &Wanted<'_>) -> Done {
     let zone = therapist.map_or(chrono_tz::Europe::Paris, |therapist| therapist.timezone);
     let nth = wanted.sample.checked_sub(1);
     let written = match nth {
-        Some(nth) => letters.preview(name, nth, &own, Reader { language, zone }).map_err(|error| fail(&error))?,
+        Some(nth) => letters
+            .preview(name, nth, &own, Reader { language, by_words: false, zone })
+            .map_err(|error| fail(&error))?,
         None => None,
     };
     let samples = Letters::samples(name);

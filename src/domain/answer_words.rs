@@ -183,19 +183,21 @@ impl Words {
 pub struct Reading {
     /// Which of the words that count were written.
     pub matched: Option<usize>,
-    /// How many others were tried.
+    /// How many others were tried, or may have been: three words of the lists in a row also stand in letters.
     pub wrong: u32,
+    /// One of those stands as answer words do: on lines of its own, announced, as one word, or as the whole subject.
+    pub meant: bool,
 }
 
 /// Looks for the words that count (`valid`) on the subject line and in new text.
 pub fn read(subject: &str, new_text: &str, valid: &[Words]) -> Reading {
     let mut wrong: BTreeSet<(Language, [u16; WORDS])> = BTreeSet::new();
-    let mut matched = None;
+    let (mut matched, mut meant) = (None, false);
     let languages: BTreeSet<Language> = valid.iter().map(|words| words.language).collect();
     for language in languages {
         let mut tried = guesses(subject, language);
         tried.extend(guesses(new_text, language));
-        for guess in tried.into_iter().take(TRIES_A_MAIL) {
+        for (guess, plain) in tried.into_iter().take(TRIES_A_MAIL) {
             let mut known = false;
             for (at, words) in valid.iter().enumerate() {
                 if words.language == language && words.are(&guess) {
@@ -205,15 +207,16 @@ pub fn read(subject: &str, new_text: &str, valid: &[Words]) -> Reading {
             }
             if !known {
                 wrong.insert((language, guess));
+                meant |= plain;
             }
         }
     }
     let wrong = if matched.is_some() { 0 } else { u32::try_from(wrong.len()).unwrap_or(u32::MAX) };
-    Reading { matched, wrong }
+    Reading { matched, wrong, meant: meant && matched.is_none() }
 }
 
-/// What may be meant as answer words, the likeliest first.
-fn guesses(text: &str, language: Language) -> Vec<[u16; WORDS]> {
+/// What may be meant as answer words, the likeliest first, and whether it stands as they do.
+fn guesses(text: &str, language: Language) -> Vec<([u16; WORDS], bool)> {
     let mut all = tokens(text);
     if all.len() > 2 * LOOKED_AT {
         let tail = all.split_off(all.len() - LOOKED_AT);
@@ -221,12 +224,15 @@ fn guesses(text: &str, language: Language) -> Vec<[u16; WORDS]> {
         all.extend(tail);
     }
     let known = meanings(&all, language);
-    let mut found: Vec<[u16; WORDS]> = all.iter().filter_map(|token| joined(&token.folded, language)).collect();
+    let mut found: Vec<_> = all.iter().filter_map(|token| Some((joined(&token.folded, language)?, true))).collect();
     let last = all.len().saturating_sub(1);
     for window in windows(&all, &known) {
-        let near = window.first <= NEAR || last - window.last <= NEAR;
-        if near || apart(&all, &known, &window) || labelled(&all, window.first) {
-            found.push(window.indices);
+        let plain = apart(&all, &known, &window) || labelled(&all, window.first);
+        // In running text they are read as they are written.
+        let exact = (window.first..=window.last).all(|at| list(language).exact.contains_key(&all[at].folded));
+        let near = exact && (window.first <= NEAR || last - window.last <= NEAR);
+        if plain || near {
+            found.push((window.indices, plain));
         }
     }
     found

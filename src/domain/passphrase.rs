@@ -44,7 +44,30 @@ pub fn is_asked(new_text: &str) -> bool {
         .collect();
     let words: Vec<&str> = folded.split_whitespace().take(ASKED_IN + 1).collect();
     let text = words.join(" ");
+    let lacks = [
+        "oublie",
+        "perdu",
+        "trouve plus",
+        "souviens",
+        "rappel",
+        "redonner",
+        "renvoyer",
+        "donner",
+        "ouvre pas",
+        "ouvrir",
+        "quel",
+        "forgot",
+        "lost",
+        "remember",
+        "remind",
+        "again",
+        "give me",
+        "send me",
+        "open",
+        "what",
+    ];
     words.len() <= ASKED_IN
+        && (new_text.contains('?') || lacks.iter().any(|word| text.contains(word)))
         && ["phrase de passe", "mot de passe", "mots de passe", "code du pdf", "passphrase", "pass phrase", "password"]
             .iter()
             .any(|name| text.contains(name))
@@ -80,7 +103,13 @@ mod tests {
             assert!(is_asked(asks), "{asks}");
         }
         let long = "Hier ".repeat(80) + "la phrase de passe";
-        for none in ["Bonjour, voici ma lettre.", "", &long, "Je passe une phrase."] {
+        for none in [
+            "J'ai bien noté la phrase de passe, merci.",
+            "Bonjour, voici ma lettre.",
+            "",
+            &long,
+            "Je passe une phrase.",
+        ] {
             assert!(!is_asked(none), "{none}");
         }
     }

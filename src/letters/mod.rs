@@ -224,6 +224,8 @@ impl Name {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reader {
     pub language: Language,
+    /// A client who shows by answer words who writes, and signs nothing.
+    pub by_words: bool,
     /// The practice's zone for clients, the therapist's own for therapists.
     pub zone: Tz,
 }

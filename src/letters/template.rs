@@ -215,7 +215,7 @@ pub(super) fn write(
     facts: &Json,
     reader: Reader,
 ) -> Result<Rendered, Error> {
-    let context = context! { reader_zone => filters::zone_value(reader.zone), ..filters::value(facts) };
+    let context = context! { by_words => reader.by_words, reader_zone => filters::zone_value(reader.zone), ..filters::value(facts) };
     let part = |ending: &str| environment.get_template(&format!("{}.{ending}", name.as_str()))?.render(&context);
     let html = match environment.get_template(&format!("{}.html", name.as_str())) {
         Ok(template) => Some(template.render(&context)?),
@@ -320,7 +320,7 @@ pub fn check_html(source: &str, name: Name, language: Language) -> Vec<Problem> 
 
 /// Who reads a sample.
 pub(super) const fn sample_reader(language: Language) -> Reader {
-    Reader { language, zone: chrono_tz::Europe::Paris }
+    Reader { language, by_words: false, zone: chrono_tz::Europe::Paris }
 }
 
 /// The first line of the built-in text that has a fact, as a hint; short.

@@ -10,7 +10,7 @@ fn letters() -> Letters {
 
 /// All samples of a letter in one text, as the golden file has them.
 fn written(letters: &Letters, name: Name, language: Language) -> Vec<Rendered> {
-    let reader = Reader { language, zone: Paris };
+    let reader = Reader { language, by_words: false, zone: Paris };
     samples::of(name).iter().map(|facts| letters.render_value(name, facts, reader).unwrap()).collect()
 }
 
@@ -38,6 +38,47 @@ fn letters_are_as_the_golden_files_have_them() {
                 }
             }
             golden(&root.join(language.as_str()).join(format!("{}.txt", name.as_str())), &text);
+        }
+    }
+}
+
+/// Who signs nothing isn't asked to sign, and the words that they have are named.
+#[test]
+fn letters_to_who_writes_answer_words_ask_for_no_signature() {
+    let letters = letters();
+    let about_keys = |name: Name| {
+        use Name as N;
+        // Before the channel is chosen, and about keys themselves.
+        matches!(
+            name,
+            N::Invitation
+                | N::InvitationReminder
+                | N::InvitationProblem
+                | N::KeyArrived
+                | N::AboutKeys
+                | N::AboutKeysClear
+                | N::Undecryptable
+                | N::KeyExpiry
+                | N::KeyRevoked
+                | N::PracticeKeyRotated
+                | N::PracticeKeyRevoked
+                | N::PracticeKeyClear
+                // Of the frame there is a form of its own; the guide is another page.
+                | N::Frame
+                | N::ConsentRenewal
+                | N::Guide
+                | N::Erasure
+        )
+    };
+    for &language in Language::ALL {
+        let reader = Reader { language, by_words: true, zone: Paris };
+        for &name in Name::ALL.iter().filter(|name| !name.is_staff() && !about_keys(**name)) {
+            for facts in samples::of(name) {
+                let text = letters.render_value(name, &facts, reader).unwrap().text.to_lowercase();
+                for word in ["signé", "signant", "signature", "signed", "chiffré", "encrypted"] {
+                    assert!(!text.contains(word), "{} {language}: {word}\n{text}", name.as_str());
+                }
+            }
         }
     }
 }
@@ -78,7 +119,7 @@ fn a_letter_that_lost_a_fact_is_reported_and_the_built_in_one_stays() {
     assert!(faults.contains(&(Name::Acknowledgement, Fault::LostFact("arrived".to_owned()))), "{faults:?}");
     assert!(faults.iter().any(|(n, f)| *n == Name::Help && matches!(f, Fault::Syntax { .. })), "{faults:?}");
     assert!(!faults.iter().any(|(n, _)| *n == Name::Stranger), "{faults:?}");
-    let reader = Reader { language: Language::Fr, zone: Paris };
+    let reader = Reader { language: Language::Fr, by_words: false, zone: Paris };
     let stranger = Letter::Stranger(Stranger { neutral_name: "Correspondance".to_owned() });
     assert!(letters.render(&stranger, reader).unwrap().text.starts_with("Message automatique. Adresse"));
 }
@@ -500,7 +541,7 @@ fn every_kind_that_can_fail_to_arrive_has_its_own_words() {
                 due: None,
                 card: false,
             });
-            let text = letters.render(&letter, Reader { language, zone: Paris }).unwrap().text;
+            let text = letters.render(&letter, Reader { language, by_words: false, zone: Paris }).unwrap().text;
             // These never fail towards a client.
             let none = matches!(kind, Kind::HealthAlarm | Kind::RoundTrip | Kind::Automatic);
             assert_eq!(text.contains(bare), none, "{kind} {language}: {text}");
@@ -556,7 +597,7 @@ fn an_own_letter_that_fails_over_real_facts_gives_way_to_the_built_in_one() {
     assert_eq!(letters.problems(), []);
     assert_eq!(letters.own(Name::Stranger), [Language::Fr]);
     assert!(letters.unusable().is_empty());
-    let reader = Reader { language: Language::Fr, zone: Paris };
+    let reader = Reader { language: Language::Fr, by_words: false, zone: Paris };
     let stranger = Letter::Stranger(Stranger { neutral_name: String::new() });
     assert!(letters.render(&stranger, reader).unwrap().text.starts_with("Message automatique."));
     assert_eq!(letters.unusable().into_iter().collect::<Vec<_>>(), ["fr/stranger"]);
@@ -565,7 +606,7 @@ fn an_own_letter_that_fails_over_real_facts_gives_way_to_the_built_in_one() {
 #[test]
 fn a_preview_has_the_practices_own_frame() {
     let own = serde_json::json!({ "practice": "Cabinet du Lac", "lines": [{ "number": "144", "note": null }] });
-    let reader = Reader { language: Language::Fr, zone: Paris };
+    let reader = Reader { language: Language::Fr, by_words: false, zone: Paris };
     let shown = letters().preview(Name::Acknowledgement, 0, own.as_object().unwrap(), reader).unwrap().unwrap();
     assert!(shown.text.contains("Cabinet du Lac") && shown.text.contains("144") && !shown.text.contains("3114"));
     assert!(letters().preview(Name::Acknowledgement, 9, own.as_object().unwrap(), reader).unwrap().is_none());

@@ -148,6 +148,15 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn drop_pdf_channel(&mut self, client: ClientId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM pdf_channel WHERE client_id = $1").bind(client.0).execute(&mut *self.conn).await?;
+        self.drop_answer_words(client).await
+    }
+
+    /// The words of earlier letters count no more.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn drop_answer_words(&mut self, client: ClientId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM answer_words WHERE client_id = $1").bind(client.0).execute(&mut *self.conn).await?;
         Ok(())
     }
 

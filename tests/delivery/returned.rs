@@ -83,7 +83,7 @@ fn a_returned_letter_brings_the_persons_card_once_a_week() -> Result<()> {
     let card = "Nom : Marie M.\nTéléphone : 06 00 00 00 42";
     let forward = play.forwarded(&s.marie, "Une première lettre.\n", march(1, 22, 10))?;
     play.answer(&forward, &format!("/card\n\n{card}"), march(1, 22, 30))?;
-    for (day, copies) in [(2, 1), (3, 0), (9, 1)] {
+    for (day, copies) in [(2, 1), (3, 0), (10, 1)] {
         play.answer(&forward, &format!("Bonjour.\n\nLa réponse du {day}."), march(day, 8, 0))?;
         let round = play.pass(march(day, 17, 0))?;
         let id = id_of(&round.one(&s.marie)?.raw)?;

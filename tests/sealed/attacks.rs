@@ -85,6 +85,17 @@ fn words_that_are_old_anothers_or_guessed_prove_nothing() -> Result<()> {
     // Played again under another Message-ID it is the same mail.
     let again = mails[1].replacen("Message-ID: <", "Message-ID: <again", 1);
     desk.mail(&again, march(5, 17, 30))?;
+    // Under another subject and in another wrapping too.
+    let wrapped = again
+        .replacen("Subject: ", "Subject: Re", 1)
+        .replacen("Content-Type: text/plain; charset=utf-8\r\n", "Content-Type: multipart/mixed; boundary=\"x\"\r\n", 1)
+        .replacen(
+            "Content-Transfer-Encoding: 8bit\r\n\r\n",
+            "\r\nsomething\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
+            1,
+        )
+        + "--x--\r\n";
+    desk.mail(&wrapped, march(5, 17, 40))?;
     ensure!(verdicts(&desk, &code)?.len() == 6, "{:?}", verdicts(&desk, &code)?);
 
     // What `explain` says of it, and that nothing of it names a word.
@@ -124,6 +135,10 @@ fn guesses_run_out_and_the_next_letter_counts_again() -> Result<()> {
     says(&desk.told(&round, "C'est moi.")?.read.text(), &["MOTS SANS VALEUR"])?;
     ensure!(desk.sql("SELECT COUNT(*) FROM outbox WHERE kind = 'enrolment' AND client_id = (SELECT id FROM client WHERE channel = 'pdf')")? == "2");
     let words = letter(&desk, &mut lea, &code, 4)?;
+    let round = desk.mail(&lea.write("Arrêt", "STOP\n"), march(4, 10, 0))?;
+    let told: Vec<_> = round.posts.iter().filter(|post| post.to.contains(&lea.address)).collect();
+    let about = told.iter().any(|post| String::from_utf8_lossy(&post.raw).contains("dernier document"));
+    ensure!(about, "it should say where the words are: {}", round.story());
     let mail = lea.write("Moi", &format!("{words}\n\nDe nouveau moi.\n"));
     desk.mail(&mail, march(4, 11, 0))?;
     ensure!(
@@ -141,9 +156,18 @@ fn nothing_leaves_before_the_passphrase_is_told() -> Result<()> {
     let code = treated(&desk, &mut lea)?;
     let old = letter(&desk, &mut lea, &code, 3)?;
 
+    // A meeting by video leaves as a letter; a key isn't asked for.
+    let round = desk.order(&format!("/to {code}\n/video 2026-03-06 15:00\n\nVoyons-nous."), march(3, 9, 20))?;
+    says(&lea.take(&round)?.letter()?, &["Voyons-nous."])?;
+    let round = desk.order(&format!("/to {code}\n/rekey"), march(3, 9, 30))?;
+    desk.told(&round, "clé comparée de vive voix")?;
+
     // A new one: what is written waits, the therapist hears why, and it leaves when it was told.
     let round = desk.order(&format!("/to {code}\n/passphrase"), march(3, 10, 0))?;
     let phrase = phrase_in(&desk.told(&round, "/told")?.read.text()).context("no new passphrase")?;
+    // Whoever knows the old one can read the words of the letters before: they prove nothing any more.
+    desk.mail(&lea.write("Une lettre", &format!("{old}\n\nMoi.\n")), march(3, 10, 30))?;
+    ensure!(verdicts(&desk, &code)?.last().is_some_and(|verdict| verdict == "unsigned"));
     let round = desk.order(&format!("/to {code}\n/urgent\n\nUne réponse."), march(3, 11, 0))?;
     says(&desk.told(&round, "phrase de passe n’est pas encore dite")?.read.text(), &["/passphrase"])?;
     ensure!(round.posts.iter().all(|post| !post.to.contains(&lea.address)), "{}", round.story());
@@ -166,7 +190,6 @@ fn nothing_leaves_before_the_passphrase_is_told() -> Result<()> {
     let about = told.iter().find(|post| String::from_utf8_lossy(&post.raw).contains("de vive voix"));
     about.with_context(|| format!("nothing about the passphrase: {}", round.story()))?;
     ensure!(told.iter().all(|post| !String::from_utf8_lossy(&post.raw).contains(&phrase)), "the passphrase was mailed");
-    ensure!(!old.is_empty());
     ledger::sound(&desk.play.scene)
 }
 

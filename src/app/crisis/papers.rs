@@ -27,7 +27,7 @@ pub(in crate::app) async fn write(desk: &Desk<'_>, tx: &mut Tx, paper: Paper) ->
             let practice = &desk.ctx.config.practice;
             let lines = desk.ctx.lines.crisis(&practice.country, language);
             let facts = letters::StrangerSafety { neutral_name: desk.ctx.neutral_name(language), lines };
-            let reader = Reader { language, zone: practice.timezone };
+            let reader = Reader { language, by_words: false, zone: practice.timezone };
             desk.clear_letter(to, reader, origin, &Letter::StrangerSafety(facts)).map(Some)
         }
     }

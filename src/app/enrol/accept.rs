@@ -108,6 +108,7 @@ pub async fn pin(
     if asked {
         // The answer chose the channel.
         tx.set_channel(client.id, Channel::OpenPgp).await?;
+        tx.drop_pdf_channel(client.id).await?;
         let Some(client) = &tx.client(client.id).await? else { return Ok(None) };
         super::ask_frame(ctx, tx, client, Kind::Frame, received, None, now).await?;
     } else if client.channel == Channel::Pdf {

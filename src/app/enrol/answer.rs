@@ -76,19 +76,20 @@ pub async fn arrived(
     }
 }
 
-/// Another key in a letter that is signed by the pinned one.
+/// Another key in a proven letter; `by_old`: it is signed by the pinned one.
 pub async fn newer_key(
     ctx: &Context,
     tx: &mut Tx,
     client: &Client,
     sealed: &Sealed,
     found: &Findings,
+    by_old: bool,
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
     let ended = matches!(client.state, ClientState::Discharged | ClientState::Archived | ClientState::Declined);
     match &found.key {
         Ok(key) if !ended && Some(&key.certificate.fingerprint) != client.fingerprint.as_ref() => {
-            offer(ctx, tx, client, sealed, found, key, true, now).await
+            offer(ctx, tx, client, sealed, found, key, by_old, now).await
         }
         _ => Ok(()),
     }
@@ -226,14 +227,12 @@ async fn problem(
     if problem != KeyProblem::NoKey || asked.rekey {
         return tell(ctx, tx, client, EnrolmentStep::Problem { problem }, now).await;
     }
-    // Sealed letters are offered: the therapist has what is to be told, the first time.
-    let step = match tx.pdf_channel(client.id).await? {
-        Some(_) => EnrolmentStep::Problem { problem },
-        None => {
-            let phrase = sealed_letters::make(tx, client, now).await?;
-            EnrolmentStep::SealedLettersOffered { passphrase: phrase.reveal().to_owned() }
-        }
+    // Sealed letters are offered: the therapist has what is to be told.
+    let phrase = match tx.pdf_channel(client.id).await?.filter(|channel| channel.told_at.is_none()) {
+        Some(channel) => channel.phrase,
+        None => sealed_letters::make(tx, client, now).await?,
     };
+    let step = EnrolmentStep::SealedLettersOffered { passphrase: phrase.reveal().to_owned() };
     tell(ctx, tx, client, step, now).await
 }
 

@@ -113,20 +113,20 @@ fn key(
     ours.extend(ctx.archive.as_ref().map(crate::pgp::Certificate::fingerprint));
     if let FromField::One { address, .. } = &examined.headers().from {
         sent.extend(mime::autocrypt(entity, address, &ctx.limits).ok().flatten());
-        if !proven(verdict) {
+        if verdict != Verdict::Verified {
             // Outside of the signature anybody may have written it: only where everything is compared anyway.
             sent.extend(mime::autocrypt(arrived.raw.as_bytes(), address, &ctx.limits).ok().flatten());
             sent.extend(super::super::keys::arrived::pasted(&content.text));
         }
     }
-    if proven(verdict) {
-        // Of a proven letter only another key than the pinned one is news.
+    if verdict == Verdict::Verified {
+        // Of a signed letter only another key than the pinned one is news.
         ours.extend(client.fingerprint.clone());
     }
     let sent: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
     let certificate = pgp::offered(&sent, &ours, now)?;
-    let signed =
-        !proven(verdict) && examine::is_signed_by(arrived.raw.as_bytes(), arrived.first_seen, ctx, &certificate);
+    let signed = verdict != Verdict::Verified
+        && examine::is_signed_by(arrived.raw.as_bytes(), arrived.first_seen, ctx, &certificate);
     Ok(Offered { certificate: super::stored(&certificate), signed })
 }
 

@@ -89,7 +89,8 @@ pub async fn wording(
         channel,
     };
     let letter = Letter::Frame(facts(ctx, therapist, language, bare));
-    let rendered = compose::render(ctx, &letter, Reader { language, zone: therapist.settings.timezone })?;
+    let rendered =
+        compose::render(ctx, &letter, Reader { language, by_words: false, zone: therapist.settings.timezone })?;
     let mut hash = Sha256::new();
     // Wordings that were counted before there were two channels keep their hash.
     let facts = serde_json::to_string(&letter).unwrap_or_default().replace(",\"sealed_letters\":false", "");

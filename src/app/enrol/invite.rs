@@ -132,6 +132,9 @@ async fn again(
         return Ok(None);
     }
     // A key from then is compared anew, as everybody's is.
+    // The answer chooses the channel anew.
+    tx.set_channel(known.id, Channel::OpenPgp).await?;
+    tx.drop_pdf_channel(known.id).await?;
     tx.set_client_certificate(known.id, invite.certificate.as_ref()).await?;
     tx.end_enrolment(known.id).await?;
     tx.set_language(known.id, invite.language).await?;

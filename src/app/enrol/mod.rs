@@ -105,7 +105,9 @@ pub async fn arrived(ctx: &Context, tx: &mut Tx, sealed: &Sealed, now: DateTime<
     // Read again: another letter of the same group may have changed the record.
     let Some(client) = tx.client(client.id).await? else { return Ok(false) };
     if proven(sealed.verdict) {
-        answer::newer_key(ctx, tx, &client, sealed, found, now).await?;
+        // Answer words sign nothing: whether the key is theirs, the voice decides alone.
+        let by_old = sealed.verdict == Verdict::Verified;
+        answer::newer_key(ctx, tx, &client, sealed, found, by_old, now).await?;
         consent::arrived(ctx, tx, &client, sealed, found, now).await
     } else {
         answer::arrived(ctx, tx, &client, sealed, found, now).await

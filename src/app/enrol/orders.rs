@@ -9,7 +9,7 @@ use super::findings::seal_card;
 use super::{Paper, accept, invite};
 use crate::domain::commands::Command;
 use crate::letters::{Outcome, RefusalReason};
-use crate::model::{ClientState, Kind, Mode, TherapistId};
+use crate::model::{Channel, ClientState, Kind, Mode, TherapistId};
 use crate::store::{Client, Tx};
 
 /// Carries out one command about a client; None where it isn't one of these.
@@ -25,6 +25,7 @@ pub async fn carry_out(mail: &Mail<'_>, tx: &mut Tx, command: &Command, client: 
             Err(refused) => Err(refused),
         },
         Command::Rekey if !is_open(client.state) => return not_now(),
+        Command::Rekey if client.channel == Channel::Pdf => return refused(RefusalReason::ChannelNeedsKey),
         // What would be asked for couldn't leave.
         Command::Rekey | Command::Card { ask: true } if client.care.muted => return refused(RefusalReason::Muted),
         Command::Rekey => Ok(Some(invite::rekey(mail, tx, client).await?)),

@@ -52,7 +52,7 @@ fn specimens_in(desk: &Desk<'_>, language: Language) -> Result<Vec<letters::Spec
     let ctx = desk.ctx;
     let therapist = desk.therapist()?;
     let own = own_facts(&ctx.config, &ctx.lines, &therapist.settings, language);
-    let reader = Reader { language, zone: therapist.settings.timezone };
+    let reader = Reader { language, by_words: false, zone: therapist.settings.timezone };
     let mut written = Vec::new();
     for name in letters::Name::ALL.iter().filter(|name| !name.is_staff()) {
         let mut forms = Vec::new();
@@ -205,7 +205,7 @@ fn to_stranger(desk: &Desk<'_>, paper: Paper) -> Result<Option<Written>, AppErro
         return Ok(None);
     };
     let practice = &desk.ctx.config.practice;
-    let reader = Reader { language: practice.language, zone: practice.timezone };
+    let reader = Reader { language: practice.language, by_words: false, zone: practice.timezone };
     let facts = letters::InvitationProblem {
         neutral_name: desk.ctx.neutral_name(reader.language),
         fingerprint: desk.ctx.key.certificate().fingerprint(),

@@ -15,7 +15,7 @@ use super::super::health;
 use super::super::post::{Owner, Post, Problem, Recipe};
 use super::Paper;
 use crate::mime::{self, AttachmentClass, FromField, Limits};
-use crate::model::{ClientId, Kind, Person, TherapistId, Verdict};
+use crate::model::{Channel, ClientId, Kind, Person, TherapistId, Verdict};
 use crate::pgp::{Certificate, Revocation, SentKeys};
 use crate::store::{self, Client, THERAPIST_KEYS_CHANGED, Tx};
 
@@ -140,8 +140,11 @@ async fn revoke_client(
     let fingerprint = certificate.fingerprint();
     let detail = json!({ "fingerprint": fingerprint, "hard": one.revocation.hard });
     tx.journal(now, "key-revoked", Some(&client.code), detail).await?;
-    let paper = Paper::Revoked { fingerprint: fingerprint.clone() };
-    Post::to_client(Kind::KeyRevoked, id, now).enqueue(ctx, tx, &Recipe::Keys(paper), now).await?;
+    // Letters that are sealed with a passphrase wait for no key.
+    if client.channel == Channel::OpenPgp {
+        let paper = Paper::Revoked { fingerprint: fingerprint.clone() };
+        Post::to_client(Kind::KeyRevoked, id, now).enqueue(ctx, tx, &Recipe::Keys(paper), now).await?;
+    }
     let paper = Paper::ClientRevoked { fingerprint, at: one.revocation.at, hard: one.revocation.hard };
     Post::to_therapist(Kind::StaffKeyRevoked, &client.therapist, Some(id), now)
         .enqueue(ctx, tx, &Recipe::Keys(paper), now)

@@ -14,7 +14,7 @@ use super::super::health;
 use super::super::post::{Owner, Post, Problem, Recipe};
 use super::Paper;
 use crate::domain::lifecycle;
-use crate::model::{Kind, TherapistId};
+use crate::model::{Channel, Kind, TherapistId};
 use crate::store::{Client, StoreError, Tx};
 
 /// Where the fingerprint of the key stands that everybody knows of.
@@ -104,7 +104,12 @@ async fn frozen(ctx: &Context, tx: &mut Tx, fingerprint: &str, now: DateTime<Utc
 /// Whoever may write, and hasn't been silenced. Who was discharged is told when they write.
 fn is_told(client: &Client) -> bool {
     use crate::model::ClientState::Discharged;
-    lifecycle::may_leave(client.state, Kind::PracticeKey) && client.state != Discharged && !client.care.muted
+    // Who has no key needs none of ours.
+    let uses_keys = client.channel == Channel::OpenPgp;
+    uses_keys
+        && lifecycle::may_leave(client.state, Kind::PracticeKey)
+        && client.state != Discharged
+        && !client.care.muted
 }
 
 /// What waits under an old key is sealed to the new one: whoever has stolen the old one opens it no more.

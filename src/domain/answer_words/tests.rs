@@ -53,7 +53,7 @@ fn words_survive_how_people_type() {
         "(rivière lampe neige)",
     ];
     for way in ways {
-        let right = Reading { matched: Some(0), wrong: 0 };
+        let right = Reading { matched: Some(0), ..Reading::default() };
         assert_eq!(read("", &format!("{way}\n\n{TEXT}"), &valid), right, "at the top: {way:?}");
         assert_eq!(read("", &format!("{TEXT}\n{way}\n"), &valid), right, "at the end: {way:?}");
         assert_eq!(read("", &format!("{TEXT}\n{way}\n\n{TEXT}\nMarie\n"), &valid), right, "amid: {way:?}");
@@ -87,12 +87,31 @@ fn other_words_are_counted_and_match_nothing() {
     let valid = [french(), words(Language::Fr, ["abandon", "abeille", "abolir"])];
     assert_eq!(read("", "abandon abeille abolir\n", &valid).matched, Some(1), "those of the letter before");
     for wrong in ["lampe rivière neige", "neige lampe rivière", "rivière lampe aboutir"] {
-        assert_eq!(read("", &format!("{wrong}\n\n{TEXT}"), &valid), Reading { matched: None, wrong: 1 }, "{wrong}");
+        assert_eq!(
+            read("", &format!("{wrong}\n\n{TEXT}"), &valid),
+            Reading { matched: None, wrong: 1, meant: true },
+            "{wrong}"
+        );
     }
     for none in ["rivière lampe", "rivière", "", "window lamp snow"] {
         assert_eq!(read("", &format!("{none}\n\n{TEXT}"), &valid).matched, None, "{none}");
     }
     assert_eq!(read("", TEXT, &valid), Reading::default(), "a letter is no try");
+}
+
+#[test]
+fn ordinary_letters_are_not_marked() {
+    for text in [
+        "Hello, can you tell me more? I feel like nothing will change.",
+        "Thank you. This was good. They have what they want, and I can just hope.",
+        "What will you do when they come there today?",
+        "Bonjour, merci de votre lettre. Le soleil est revenu, et la rivière est calme.",
+        "Rien de nouveau ce soir. Je marche, je dors, je mange.",
+        "Bon voyage demain matin !",
+    ] {
+        let valid = [french(), words(Language::En, ["window", "lamp", "winter"])];
+        assert!(!read("Une lettre", text, &valid).meant, "{text}");
+    }
 }
 
 #[test]
