@@ -189,7 +189,8 @@ fn a_stolen_key_is_revoked_nothing_leaves_until_there_is_a_new_one() -> Result<(
     ensure!(letter.signed_by(&new));
     says(&letter.text(), &["n'est plus sûre", "Appelez votre thérapeute", "n'écrivez ici rien"])?;
     let raws: String = round.posts.iter().map(|post| String::from_utf8_lossy(&post.raw).into_owned()).collect();
-    ensure!(!raws.contains("vol"), "nothing in clear");
+    // Three letters may stand in any base64.
+    ensure!(!raws.contains("volé") && !raws.contains("vol=C3"), "nothing in clear");
     ensure!(round.counts["filed"] == 1, "what waited is filed: {}", round.story());
     // What was due while nothing left leaves now, under the new key.
     let mut replies = Vec::new();

@@ -14,7 +14,7 @@ use common::{canary, ledger};
 use person::{Desk, Lea};
 
 /// What a mail that anybody may read must not say.
-const SHOWS: &[&str] = &["thérap", "therap", "psy", "cabinet exemple", "dr exemple", "patient", "séance", "accepte"];
+const SHOWS: &[&str] = &["thérap", "therap", "psych", "cabinet exemple", "dr exemple", "patient", "séance", "accepte"];
 
 #[test]
 fn from_an_answer_without_a_key_to_the_end() -> Result<()> {

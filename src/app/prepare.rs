@@ -356,17 +356,10 @@ fn seal(
     disposition: Disposition,
     now: DateTime<Utc>,
 ) -> Result<Prepared, PrepareError> {
-    // What failed its integrity check or couldn't be opened is kept as it came: ciphertext only.
-    let content = match &examined.entity {
-        Some(entity) => match mime::content(entity.as_bytes(), &ctx.limits) {
-            Ok(content) => Some(content),
-            Err(error) => {
-                return Ok(Prepared::OverLimit { error, client: client.map(Box::new), therapist: None });
-            }
-        },
-        None => None,
+    let content = match content_of(ctx, &examined) {
+        Ok(content) => content,
+        Err(error) => return Ok(Prepared::OverLimit { error, client: client.map(Box::new), therapist: None }),
     };
-    let content = content.map(|content| without_words(content, &examined));
     let arrival = clamp_arrival(arrived.internaldate, arrived.last_scan, arrived.first_seen);
     let schedule = client.as_ref().map(|client| ctx.schedule(&therapist, client));
     let due = schedule.as_ref().and_then(|schedule: &Schedule| schedule.due(arrival, now));
@@ -449,6 +442,13 @@ fn seal(
         Err(MailError::Seal(_) | MailError::NoCertificate) => Ok(Prepared::Blocked(Box::new(sealed))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What can be read. What failed its integrity check or couldn't be opened is kept as it came: ciphertext only.
+fn content_of(ctx: &Context, examined: &Examined) -> Result<Option<Content>, MimeError> {
+    let Some(entity) = &examined.entity else { return Ok(None) };
+    let content = mime::content(entity.as_bytes(), &ctx.limits)?;
+    Ok(Some(without_words(content, examined)))
 }
 
 /// What the client wrote, without the answer words, and without our own letter sent back.
