@@ -266,3 +266,64 @@ fn a_key_in_one_letter_leads_to_openpgp() -> Result<()> {
     ensure!(verdicts(&desk, &code)?.last().is_some_and(|verdict| verdict == "vouched"));
     Ok(())
 }
+
+/// The lines have to reach somebody who has left the passphrase at home; the closing letter is sealed as any.
+#[test]
+fn safety_is_clear_and_the_closing_letter_is_sealed() -> Result<()> {
+    let desk = Desk::open()?;
+    let mut lea = Lea::new("lea@client.example");
+    let code = treated(&desk, &mut lea)?;
+    let round = desk.mail(&lea.write("Ce soir", "Je vais me tuer ce soir.\n"), march(3, 2, 0))?;
+    let safety = lea.take(&round)?;
+    ensure!(safety.documents.is_empty(), "{:?}", safety.subject);
+    says(&safety.text, &["3114", "112"])?;
+    let alert = round.to(&desk.play.scene.therapist).any(|post| post.read.text().contains("ALERTE A"));
+    ensure!(alert, "{}", round.story());
+
+    let words = "Nous nous arrêtons ici, comme nous en avons parlé ensemble la semaine dernière. Je vous remercie de votre \
+                 confiance et je vous souhaite une belle route.";
+    desk.order(&format!("/to {code}\n/discharge\n\n{words}"), march(3, 9, 0))?;
+    let round = desk.pass(march(3, 17, 0))?;
+    let farewell = lea.take(&round)?;
+    ensure!(!String::from_utf8_lossy(&farewell.raw).contains("belle route"), "in clear");
+    says(&farewell.letter()?, &["une belle route", "+33 1 00 00 00 00"])?;
+    ensure!(desk.state(&code)? == "discharged");
+
+    // Years later, invited anew: nothing of then counts, and the way is the same.
+    let round = desk.order("/invite lea@client.example fr", march(3, 18, 0))?;
+    desk.told(&round, "/resume")?;
+    Ok(())
+}
+
+/// Who answered without a key and was offered sealed letters, and then sends a key after all, is a person with a key.
+#[test]
+fn a_key_after_the_offer_ends_it() -> Result<()> {
+    let desk = Desk::open()?;
+    let mut lea = Lea::new("nina@client.example");
+    let round = desk.order("/invite nina@client.example fr", march(2, 9, 0))?;
+    let code = desk.sql("SELECT client FROM journal WHERE kind = 'invited' ORDER BY seq DESC LIMIT 1")?;
+    lea.take(&round)?;
+    let round = desk.mail(&lea.reply("Oui."), march(2, 10, 0))?;
+    lea.take(&round)?;
+    let offered = desk.told(&round, "/told")?.raw.clone();
+    // Again without one: the same passphrase, not another.
+    let phrase = phrase_in(&desk.told(&round, "/told")?.read.text());
+    let round = desk.mail(&lea.reply("Toujours sans clé."), march(2, 11, 0))?;
+    ensure!(phrase.is_some() && phrase_in(&desk.told(&round, "/told")?.read.text()) == phrase, "{}", round.story());
+    let born = chrono::DateTime::from_timestamp(1_767_225_600, 0).context("a time")?;
+    let nina = crate::common::Person::generate(&desk.play.scene.lab, "nina", "nina", "nina@client.example", born)?;
+    nina.meet(&desk.play.scene.office)?;
+    let mail =
+        lea.with_file("Ma clé.", "cle.asc", &nina.certificate()?).replace("application/pdf", "application/pgp-keys");
+    let round = desk.mail(&mail, march(2, 12, 0))?;
+    let accept = desk.told(&round, "/key accept")?;
+    let text = accept.read.text();
+    ensure!(!text.contains("aussi signé"), "answer words or none, no key signed it:\n{text}");
+    let line = text.lines().find(|line| line.trim().starts_with("/key accept")).context("no command")?;
+    desk.reply(&accept.raw, line.trim(), march(2, 13, 0))?;
+    ensure!(desk.state(&code)? == "consent_pending" && desk.show(&code)?["channel"] == "openpgp");
+    ensure!(desk.show(&code)?["passphrase"].is_null(), "a passphrase waits to be told");
+    let round = desk.reply(&offered, "/told", march(2, 14, 0))?;
+    desk.told(&round, "Aucune phrase de passe n’attend")?;
+    Ok(())
+}
