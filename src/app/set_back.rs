@@ -42,6 +42,7 @@ pub async fn watch(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     tracing::error!(minutes, "this machine's clock was set back; see that it is right");
     tx.clock_set_back(now).await?;
     replies(ctx, &mut tx, now).await?;
+    turns(ctx, &mut tx, now).await?;
     let detail = format!("this machine's clock was set back by {minutes} minutes; see that it is right");
     let health = Health { state: "clock".to_owned(), since: now, detail: Some(detail) };
     tx.set_meta("health:clock", &serde_json::to_string(&health).unwrap_or_default()).await?;
@@ -51,6 +52,23 @@ pub async fn watch(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     tx.clear_notice("alarm:clock").await?;
     health::alarm(ctx, &mut tx, &Problem::new("clock"), now).await?;
     Ok(tx.commit().await?)
+}
+
+/// A letter that arrived "in a week" has arrived by now: no turn is due later than that of a letter which arrives now.
+async fn turns(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
+    for turn in tx.open_turns().await? {
+        let client = match tx.client(turn.client).await {
+            Err(StoreError::Tampered { .. }) | Ok(None) => continue,
+            client => client?,
+        };
+        let Some(client) = client else { continue };
+        let Some(therapist) = ctx.therapist(&client.therapist) else { continue };
+        let due = ctx.schedule(&therapist, &client).due(now, now).map(|slot| slot.at);
+        if due.is_some() && turn.due_at > due {
+            tx.set_turn_due(turn.id, due).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A reply that left "tomorrow" has left by today: today is its day. One that was accepted "tomorrow" waits for the

@@ -87,6 +87,20 @@ fn a_reply_that_was_accepted_by_a_wrong_clock_leaves_at_the_next_right_slot() ->
     sound(&scene)
 }
 
+/// A letter that a clock saw which was ten days ahead is due as of now, and missed when nobody answers it.
+#[test]
+fn a_letter_that_a_wrong_clock_filed_is_due_by_the_right_one() -> Result<()> {
+    let scene = scene()?;
+    letter(&scene, 1, march(12, 9, 0))?;
+    scene.practice.run_at(march(12, 9, 5), &["run", "--once"])?;
+    let due =
+        || -> Result<String> { Ok(scene.thread(&scene.c1)?["turn"]["due"].as_str().unwrap_or("never").to_owned()) };
+    ensure!(due()? == "2026-03-13T17:00:00Z", "{}", due()?);
+    scene.practice.run_at(march(2, 10, 0), &["run", "--once"])?;
+    ensure!(due()? == "2026-03-03T17:00:00Z", "{}", due()?);
+    Ok(())
+}
+
 /// The daemon sees its clock jump while it works: ahead by hours, back by days, and goes on.
 #[test]
 fn the_daemon_goes_on_when_its_clock_jumps() -> Result<()> {
