@@ -1,7 +1,7 @@
 //! An older database in the place of the newer one: nothing leaves until a person has looked (THREATS 32).
 //!
 //! What left after the copy was made isn't known in it, and would leave again. The journal's head stands in a file of its
-//! own, which then is ahead of the journal, or on another chain.
+//! own, which then is ahead of the journal, or on another chain. What `restore` puts back is frozen in any case.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -30,6 +30,18 @@ pub async fn look(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
         health::alarm(ctx, &mut tx, &Problem::new("journal"), now).await?;
     }
     Ok(tx.commit().await?)
+}
+
+/// Freezes what goes out of a copy that is about to be put in the database's place, whatever its journal says: `held`
+/// mails were put aside.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn freeze(tx: &mut Tx, held: u64, now: DateTime<Utc>) -> Result<(), StoreError> {
+    if since(tx).await?.is_none() {
+        tx.set_meta_time(FROZEN, now).await?;
+    }
+    tx.journal(now, "restored", None, json!({ "held": held })).await
 }
 
 /// Since when nothing leaves; None: it does.

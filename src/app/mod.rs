@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod registry;
 pub mod reply;
 mod requests;
+pub mod restore;
 pub mod round_trip;
 pub mod sealed_letters;
 pub mod send;

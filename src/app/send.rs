@@ -130,7 +130,7 @@ impl Sender {
         let frozen = frozen::since(&mut self.ctx.store.read().await?).await?.is_some();
         if frozen {
             tracing::error!(
-                "this database is older than its journal's head: nothing leaves until `cadre queue resume`"
+                "an older database stands in the place of the newer one: nothing leaves until `cadre queue resume`"
             );
         }
         loop {

@@ -62,7 +62,7 @@ pub enum Command {
         /// The client's code, such as C-7K2M
         code: String,
     },
-    /// What waits to leave: list, hold, cancel, retry
+    /// What waits to leave: list, hold, cancel, retry, resume
     #[command(subcommand)]
     Queue(Queue),
     /// The therapist's digest
@@ -87,6 +87,19 @@ pub enum Command {
     Explain {
         /// The message as it was received (RFC 5322), or - for standard input
         file: PathBuf,
+    },
+    /// Copy the database into a new file, also while `run` works on it
+    Backup {
+        /// The file to make; it is never overwritten
+        file: PathBuf,
+    },
+    /// Put a copy in the database's place; nothing leaves until `queue resume`
+    Restore {
+        /// What `cadre backup` made
+        file: PathBuf,
+        /// There is a database: keep it under another name, and put the copy in its place
+        #[arg(long)]
+        replace: bool,
     },
     /// How things are: mailbox, sending, slots, queue, keys
     Status {

@@ -2,6 +2,7 @@
 
 mod absent;
 mod args;
+mod backup;
 mod check;
 mod client;
 mod explain;
@@ -83,6 +84,8 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Command::Digest { therapist, html, .. } => thread::digest(config, json, therapist.as_deref(), html).await,
         Command::Journal(command) => journal::journal(config, json, &command).await,
         Command::Letters(command) => letters::letters(config, named, json, &command),
+        Command::Backup { file } => backup::backup(config, json, &file).await,
+        Command::Restore { file, replace } => backup::restore(config, json, &file, replace).await,
         Command::Explain { file } => explain::explain(config, json, &file).await,
     };
     match done {

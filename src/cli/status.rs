@@ -241,7 +241,7 @@ fn todo(state: &State) -> Vec<String> {
     }
     if state.frozen.is_some() {
         todo.push(
-            "the database is older than its journal's head, and nothing leaves: look at `cadre queue list`, then \
+            "an older database was put back, and nothing leaves: look at `cadre queue list`, then \
              `cadre queue resume`"
                 .to_owned(),
         );

@@ -27,7 +27,7 @@ pub struct JournalHead {
 }
 
 impl JournalHead {
-    fn genesis(vault: &Vault) -> Self {
+    pub(super) fn genesis(vault: &Vault) -> Self {
         Self { count: 0, mac: vault.journal_mac(&[b"cadre journal 1"]) }
     }
 
@@ -327,7 +327,7 @@ impl Tx {
     }
 }
 
-fn stored_head(row: &SqliteRow) -> Result<JournalHead, StoreError> {
+pub(super) fn stored_head(row: &SqliteRow) -> Result<JournalHead, StoreError> {
     let seq: i64 = row.try_get("seq")?;
     let corrupt = StoreError::Corrupt { table: "journal", row: seq };
     match (u64::try_from(seq), row.try_get::<&[u8], _>("mac")?.try_into()) {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use rand::Rng;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteRow, SqliteSynchronous};
@@ -24,6 +24,7 @@ use crate::model::ClientCode;
 
 mod absence;
 mod alert;
+mod backup;
 mod care;
 mod ceilings;
 mod client;
@@ -46,6 +47,7 @@ mod vault;
 
 pub use absence::{ABSENCES_CHANGED, Absence};
 pub use alert::{Alert, NewAlert};
+pub use backup::{beside, keep_aside, put_in_place, stage, unstage};
 pub use care::{Before, Care};
 pub use client::{Certificate, Client, NewClient};
 pub use consent::{Consent, Wording};
@@ -94,6 +96,14 @@ pub enum StoreError {
     TurnOpen,
     #[error("no free code was found: too many are used")]
     CodesUsedUp,
+    #[error("{path} is there already and is not overwritten: choose another name")]
+    Exists { path: PathBuf },
+    #[error(
+        "{path} is no copy that `cadre backup` made (or SQLite left a log beside it, without which it isn't whole): name another one"
+    )]
+    NoDatabase { path: PathBuf },
+    #[error("the file is damaged: take another copy")]
+    Damaged,
     #[error("there is no row {row} in table {table}")]
     Missing { table: &'static str, row: i64 },
 }
@@ -247,15 +257,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] when another process has it.
     pub fn lock(&self) -> Result<RunLock, StoreError> {
-        let mut name = self.0.path.clone().into_os_string();
-        name.push(".lock");
-        let path = PathBuf::from(name);
-        let file = private_file(&path)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(RunLock { _file: file }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked { path }),
-            Err((_, errno)) => Err(StoreError::File { path, source: errno.into() }),
-        }
+        RunLock::take(&self.0.path)
     }
 
     /// A new row's id: milliseconds since 2020 above 22 random bits, rising within the process.

@@ -1,0 +1,205 @@
+//! Backup and restore (SPEC sections 10 and 12): on a real Dovecot, with the built program and GnuPG as the reader.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use common::lab::PATIENCE;
+use common::play::{Play, says};
+use common::scene::march;
+
+/// A file outside of the practice's folder, and its name as an argument.
+fn outside(play: &Play, name: &str) -> (PathBuf, String) {
+    let path = play.scene.lab.dir.join(name);
+    let text = path.to_string_lossy().into_owned();
+    (path, text)
+}
+
+/// The queue's mails of a kind: id, client, state.
+fn queued(play: &Play, kind: &str) -> Result<Vec<(String, String, String)>> {
+    let all = play.scene.practice.json(&["queue", "list"])?;
+    let word = |mail: &serde_json::Value, name: &str| mail[name].as_str().unwrap_or_default().to_owned();
+    let of_kind = all.as_array().into_iter().flatten().filter(|mail| mail["kind"] == kind);
+    Ok(of_kind.map(|mail| (word(mail, "id"), word(mail, "client"), word(mail, "state"))).collect())
+}
+
+#[test]
+fn a_backup_is_made_while_the_daemon_runs_and_overwrites_nothing() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    let mut daemon = s.practice.spawn_run()?;
+    daemon.wait_line("running", PATIENCE)?;
+    let (path, name) = outside(&play, "copy.db");
+    let out = s.practice.run(&["backup", &name])?.expect_ok()?;
+    ensure!(daemon.lives() && out.contains("record key") && out.contains("journal.head"), "{out}");
+    ensure!(fs::metadata(&path)?.permissions().mode() & 0o777 == 0o600);
+    let beside: Vec<_> = fs::read_dir(&s.lab.dir)?.flatten().filter(|e| e.path() != path).collect();
+    ensure!(!beside.iter().any(|entry| entry.file_name().to_string_lossy().starts_with("copy.db")), "{beside:?}");
+    // No key is in it, whole or in part.
+    let bytes = fs::read(&path)?;
+    for key in ["record.key", "practice.key.pgp", "imap.password"] {
+        let secret = fs::read(s.practice.dir.join(key))?;
+        let part = &secret[..secret.len().min(16)];
+        ensure!(!bytes.windows(part.len()).any(|window| window == part), "{key} is in the copy");
+    }
+    let again = s.practice.run(&["backup", &name])?;
+    ensure!(again.status == Some(1) && again.stderr.contains("not overwritten"), "{again:?}");
+    ensure!(fs::read(&path)? == bytes, "the copy was changed");
+    let nowhere = s.practice.run(&["backup", &format!("{name}-none/copy.db")])?;
+    ensure!(nowhere.status == Some(1), "{nowhere:?}");
+
+    // With a daemon at work nothing is put back.
+    let refused = s.practice.run(&["restore", &name, "--replace"])?;
+    ensure!(refused.status == Some(1) && refused.stderr.contains("locked"), "{refused:?}");
+    daemon.end()?;
+    ensure!(s.practice.run(&["journal", "verify"])?.ok());
+    Ok(())
+}
+
+#[test]
+fn after_a_restore_nothing_leaves_twice_and_what_was_to_come_leaves_when_a_person_says_so() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    play.answer(&forward, "La réponse de lundi.", march(2, 9, 0))?;
+    let later = play.forwarded(&s.marie, "Une autre lettre.\n", march(2, 9, 10))?;
+    play.answer(&later, "La réponse de mardi.", march(2, 9, 20))?;
+    let (path, name) = outside(&play, "copy.db");
+    s.practice.set_time(march(2, 10, 0))?;
+    s.practice.run(&["backup", &name])?.expect_ok()?;
+    let copy = fs::read(&path)?;
+
+    // What the copy doesn't know.
+    let round = play.pass(march(2, 17, 0))?;
+    says(&round.one(&s.marie)?.read.text(), &["La réponse de lundi."])?;
+    play.letter(&s.paul, "Une lettre de Paul.\n", march(2, 18, 0))?;
+
+    let out = s.practice.run_at(march(2, 19, 0), &["restore", &name])?;
+    ensure!(out.status == Some(1) && out.stderr.contains("--replace"), "{out:?}");
+    ensure!(play.states(&s.c2, "letter")? == ["filed"], "the database was touched");
+    let out = s.practice.run(&["restore", &name, "--replace", "--json"])?.expect_ok()?;
+    let told: serde_json::Value = serde_json::from_str(&out)?;
+    ensure!(told["held"] == 1 && told["frozen"] == true, "{told}");
+    ensure!(fs::read(&path)? == copy, "the copy itself was changed");
+    // The one before is kept, whole: it is a database that can be put back in its turn.
+    let kept = told["kept"].as_str().context("nothing kept")?.to_owned();
+    ensure!(kept.contains("cadre.db.before-restore-20260302T19"), "{kept}");
+    ensure!(fs::metadata(&kept)?.permissions().mode() & 0o777 == 0o600);
+    ensure!(fs::metadata(s.practice.dir.join("cadre.db"))?.permissions().mode() & 0o777 == 0o600);
+    ensure!(play.states(&s.c2, "letter")?.is_empty(), "Paul's letter isn't in the copy");
+    ensure!(s.practice.run(&["status"])?.stdout.contains("cadre queue resume"));
+
+    // Mail is still filed, and nothing leaves, at Tuesday's slot neither.
+    s.letter(&s.paul, "Une lettre", "Une autre lettre de Paul.\n", march(3, 3, 0))?;
+    for (hour, minute) in [(3, 1), (17, 0), (17, 20)] {
+        let round = play.pass(march(3, hour, minute))?;
+        ensure!(round.counts["sent"] == 0 && round.posts.is_empty(), "{}", round.story());
+    }
+    ensure!(play.states(&s.c2, "letter")? == ["filed"]);
+
+    // What was due before is put aside, and `queue resume` leaves it there.
+    let replies = queued(&play, "reply")?;
+    ensure!(replies.len() == 2, "{replies:?}");
+    let held: Vec<_> = replies.iter().filter(|(_, _, state)| state == "held").collect();
+    ensure!(held.len() == 1, "{replies:?}");
+    s.practice.run(&["queue", "resume"])?.expect_ok()?;
+    ensure!(s.practice.run(&["journal", "verify"])?.ok());
+    let mut words = Vec::new();
+    for (day, hour, minute) in [(3, 17, 30), (4, 17, 0), (4, 17, 30)] {
+        let round = play.pass(march(day, hour, minute))?;
+        words.extend(round.to(&s.marie).map(|post| post.read.text()));
+    }
+    let times = |said: &str| words.iter().filter(|text| text.contains(said)).count();
+    ensure!(times("La réponse de lundi.") == 0 && times("La réponse de mardi.") == 1, "{words:#?}");
+    s.practice.run(&["queue", "cancel", &held[0].0])?.expect_ok()?;
+
+    // And back again: the kept one has Paul's first letter.
+    let out = s.practice.run(&["restore", &kept, "--replace"])?.expect_ok()?;
+    ensure!(out.contains("queue resume"), "{out}");
+    ensure!(play.states(&s.c1, "reply")?.contains(&"sent".to_owned()));
+    let round = play.pass(march(5, 17, 0))?;
+    ensure!(round.counts["sent"] == 0, "{}", round.story());
+    Ok(())
+}
+
+/// The copy is newer than nothing: the head file fits, and it is frozen all the same.
+#[test]
+fn a_restore_freezes_also_where_the_journal_fits_and_takes_no_other_file() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
+    play.answer(&forward, "La réponse.", march(2, 9, 0))?;
+    let (path, name) = outside(&play, "copy.db");
+    s.practice.set_time(march(2, 10, 0))?;
+    s.practice.run(&["backup", &name])?.expect_ok()?;
+    let database = s.practice.dir.join("cadre.db");
+    let before = fs::read(&database)?;
+    let head = fs::read(s.practice.dir.join("journal.head"))?;
+
+    // What is no copy, what is half of one, one of another practice, one that somebody changed.
+    let (bad, bad_name) = outside(&play, "bad.db");
+    let good = fs::read(&path)?;
+    let refused = |bytes: &[u8], why: &str| -> Result<()> {
+        fs::write(&bad, bytes)?;
+        let out = s.practice.run(&["restore", &bad_name, "--replace"])?;
+        ensure!(out.status == Some(1) && out.stderr.contains(why), "{why:?}: {out:?}");
+        ensure!(fs::read(&database)? == before && fs::read(s.practice.dir.join("journal.head"))? == head, "{why}");
+        let left = fs::read_dir(&s.practice.dir)?.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+        let left: Vec<_> = left.filter(|name| name.contains("restor")).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    };
+    refused(b"", "no copy that `cadre backup` made")?;
+    refused(b"Not a database.", "no copy that `cadre backup` made")?;
+    refused(&good[..good.len() / 2], "can't be used")?;
+    let (missing, missing_name) = outside(&play, "missing.db");
+    ensure!(!missing.exists() && s.practice.run(&["restore", &missing_name, "--replace"])?.status == Some(1));
+    let mut changed = good.clone();
+    let word = b"\"verdict\":";
+    let at = changed.windows(word.len()).position(|window| window == word).context("no line of the journal")?;
+    changed[at + 1] = b'V';
+    refused(&changed, "doesn't verify")?;
+    let key = fs::read(s.practice.dir.join("record.key"))?;
+    fs::write(s.practice.dir.join("record.key"), [7; 32])?;
+    refused(&good, "another record key")?;
+    fs::write(s.practice.dir.join("record.key"), key)?;
+
+    // The disk died: there is no database, and a log of the dead one lies about.
+    fs::remove_file(&database)?;
+    fs::write(s.practice.dir.join("cadre.db-wal"), b"of the dead one")?;
+    s.practice.run(&["restore", &name])?.expect_ok()?;
+    ensure!(s.practice.run(&["journal", "verify"])?.ok(), "the head file fits");
+    for minute in [0, 10] {
+        let round = play.pass(march(2, 17, minute))?;
+        ensure!(round.counts["sent"] == 0, "{}", round.story());
+    }
+    s.practice.run(&["queue", "resume"])?.expect_ok()?;
+    let round = play.pass(march(2, 17, 20))?;
+    says(&round.one(&s.marie)?.read.text(), &["La réponse."])?;
+    Ok(())
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_the_one_database_or_the_other() -> Result<()> {
+    let mut play = Play::new()?;
+    let forward = play.forwarded(&play.scene.marie, "Une lettre.\n", march(2, 3, 0))?;
+    let (_, name) = outside(&play, "copy.db");
+    play.scene.practice.run(&["backup", &name])?.expect_ok()?;
+    play.answer(&forward, "La réponse.", march(2, 9, 0))?;
+    for place in ["restore-staged", "restore-kept"] {
+        play.scene.practice.env("CADRE_FAILPOINT", place);
+        let out = play.scene.practice.run(&["restore", &name, "--replace"])?;
+        ensure!(out.status.is_none(), "{place}: not killed: {out:?}");
+        play.scene.practice.env("CADRE_FAILPOINT", "");
+        ensure!(play.states(&play.scene.c1, "reply")? == ["waiting"], "{place}");
+        ensure!(play.scene.practice.run(&["journal", "verify"])?.ok(), "{place}");
+    }
+    play.scene.practice.set_time(march(2, 9, 30))?;
+    play.scene.practice.run(&["restore", &name, "--replace"])?.expect_ok()?;
+    ensure!(play.states(&play.scene.c1, "reply")?.is_empty());
+    Ok(())
+}
