@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use common::lab::PATIENCE;
+use common::ledger::sql;
 use common::play::{Play, says};
 use common::scene::march;
 
@@ -201,5 +202,169 @@ fn a_restore_that_is_killed_leaves_the_one_database_or_the_other() -> Result<()>
     play.scene.practice.set_time(march(2, 9, 30))?;
     play.scene.practice.run(&["restore", &name, "--replace"])?.expect_ok()?;
     ensure!(play.states(&play.scene.c1, "reply")?.is_empty());
+    Ok(())
+}
+
+/// `verify --json`: its status, and what it named as (table, id, client, fault).
+fn verified(play: &Play) -> Result<(Option<i32>, Vec<[String; 4]>, serde_json::Value)> {
+    let out = play.scene.practice.run(&["verify", "--json"])?;
+    let told: serde_json::Value = serde_json::from_str(&out.stdout).with_context(|| format!("{out:?}"))?;
+    let word = |fault: &serde_json::Value, name: &str| fault[name].as_str().unwrap_or_default().to_owned();
+    let faults = told["faults"].as_array().into_iter().flatten();
+    let faults = faults.map(|fault| ["table", "id", "client", "fault"].map(|name| word(fault, name))).collect();
+    Ok((out.status, faults, told))
+}
+
+/// Writes bodies as Cadre would, with the MACs that only the record key makes.
+fn put_bodies(play: &Play, bodies: &[(i64, &[u8])]) -> Result<()> {
+    use cadre::store::{Store, Vault};
+    let dir = &play.scene.practice.dir;
+    let key: [u8; 32] = fs::read(dir.join("record.key"))?.as_slice().try_into()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let url = format!("sqlite:{}", dir.join("cadre.db").display());
+        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
+        let mut tx = store.begin().await?;
+        for (row, body) in bodies {
+            tx.put_blob(cadre::model::MessageRow(*row), body).await?;
+        }
+        tx.commit().await?;
+        store.close().await;
+        Ok(())
+    })
+}
+
+fn sealed_to(person: &common::Person, keys: &[&str]) -> Result<Vec<u8>> {
+    let mut args = vec!["--batch", "--armor", "--trust-model", "always", "--encrypt"];
+    for key in keys {
+        args.extend(["--recipient", key]);
+    }
+    Ok(person.gpg(&args, b"Des mots.\n")?.0)
+}
+
+#[test]
+fn verify_names_what_was_altered_swapped_cut_or_sealed_to_somebody_else() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre de Marie.\n", march(2, 3, 0))?;
+    play.answer(&forward, "/card\n\nÀ joindre par sa sœur.", march(2, 3, 10))?;
+    play.answer(&forward, "La réponse d'aujourd'hui.", march(2, 9, 0))?;
+    play.pass(march(2, 17, 0))?;
+    let forward = play.forwarded(&s.paul, "Une lettre de Paul.\n", march(2, 20, 0))?;
+    play.answer(&forward, "Une réponse qui attend.", march(2, 21, 0))?;
+    let (status, faults, told) = verified(&play)?;
+    ensure!(status == Some(0) && faults.is_empty() && told["ok"] == true, "{told}");
+    ensure!(told["bodies"].as_u64() >= Some(4) && told["old_keys"] == 0, "{told}");
+    let id_of = |code: &str, kind: &str| -> Result<(i64, String)> {
+        let sql_text = format!(
+            "SELECT m.id FROM message m JOIN client c ON c.id = m.client_id WHERE c.code = '{code}' AND m.kind = '{kind}'"
+        );
+        let row: i64 = sql(&s.practice, &sql_text)?.parse()?;
+        let thread = s.thread(code)?;
+        let message = thread["messages"].as_array().into_iter().flatten().find(|message| message["kind"] == kind);
+        Ok((row, message.context("no message")?["id"].as_str().context("no id")?.to_owned()))
+    };
+    let (letter, letter_id) = id_of(&s.c1, "letter")?;
+    let (other, other_id) = id_of(&s.c2, "letter")?;
+    let (waiting, waiting_id) = id_of(&s.c2, "reply")?;
+    let copy = fs::read(s.practice.dir.join("cadre.db"))?;
+    let spoiled = |statement: &str, expected: &[[&str; 4]]| -> Result<()> {
+        sql(&s.practice, statement)?;
+        let (status, faults, told) = verified(&play)?;
+        ensure!(status == Some(1) && faults == expected, "{statement}: {status:?} {told}");
+        for name in ["cadre.db-wal", "cadre.db-shm"] {
+            let _ = fs::remove_file(s.practice.dir.join(name));
+        }
+        Ok(fs::write(s.practice.dir.join("cadre.db"), &copy)?)
+    };
+    let (c1, c2) = (s.c1.as_str(), s.c2.as_str());
+    let at = |change: &str| format!("UPDATE blob SET data = CAST({change} AS BLOB) WHERE message_id = {letter}");
+    let changed = [["blob", letter_id.as_str(), c1, "changed"]];
+    spoiled(&at("substr(data, 1, 900) || '!' || substr(data, 902)"), &changed)?;
+    spoiled(&at("substr(data, 1, length(data) / 2)"), &changed)?;
+    let swapped = format!(
+        "CREATE TABLE was AS SELECT * FROM blob WHERE message_id IN ({letter}, {other}); \
+         UPDATE blob SET (data, mac) = (SELECT data, mac FROM was WHERE was.message_id <> blob.message_id) \
+         WHERE message_id IN ({letter}, {other})"
+    );
+    let mut both = [["blob", letter_id.as_str(), c1, "changed"], ["blob", other_id.as_str(), c2, "changed"]];
+    both.sort_by_key(|[_, id, ..]| if *id == letter_id { letter } else { other });
+    spoiled(&swapped, &both)?;
+    spoiled(&format!("DELETE FROM blob WHERE message_id = {letter}"), &[["message", &letter_id, c1, "missing"]])?;
+    spoiled(
+        &format!("UPDATE message SET verdict = 'unsigned' WHERE id = {letter}"),
+        &[["message", &letter_id, c1, "changed"]],
+    )?;
+    let code = format!("UPDATE client SET state = 'discharged' WHERE code = '{c2}'");
+    sql(&s.practice, &code)?;
+    let (status, faults, _) = verified(&play)?;
+    ensure!(status == Some(1) && faults.len() == 1 && faults[0][0] == "client" && faults[0][2] == c2, "{faults:?}");
+    fs::write(s.practice.dir.join("cadre.db"), &copy)?;
+    let card = verified(&play)?;
+    ensure!(card.0 == Some(0), "{}", card.2);
+    spoil_the_rest(&play)?;
+    fs::write(s.practice.dir.join("cadre.db"), &copy)?;
+
+    // Another certificate of the therapist's in the configuration: the old one still opens what there is.
+    let configured = s.practice.dir.join("therapist.pgp");
+    let own = fs::read(&configured)?;
+    fs::write(&configured, s.paul.certificate()?)?;
+    let (status, faults, told) = verified(&play)?;
+    ensure!(status == Some(0) && faults.is_empty() && told["old_keys"].as_u64() >= Some(3), "{told}");
+    fs::write(&configured, own)?;
+
+    // What is no sealed message, or half of one.
+    let whole = sealed_to(&s.therapist, &[&s.therapist.fingerprint])?;
+    let (signed, _) = s.therapist.gpg(&["--batch", "--armor", "--sign"], b"Des mots.\n")?;
+    let (binary, _) = s.therapist.gpg(&["--dearmor"], &whole)?;
+    let twice = [binary.clone(), binary.clone()].concat();
+    for body in [&b""[..], &whole[..whole.len() / 2], &binary[..binary.len() - 5], &signed, &twice] {
+        put_bodies(&play, &[(other, body)])?;
+        let (_, faults, told) = verified(&play)?;
+        ensure!(faults == [["blob", other_id.as_str(), c2, "not-sealed"]], "{} octets: {told}", body.len());
+    }
+    put_bodies(&play, &[(other, &binary)])?;
+    ensure!(verified(&play)?.0 == Some(0), "a sealed message without armor is one too");
+
+    // With good MACs and for somebody else: the record key was stolen too, or a mistake of Cadre's own.
+    let (office, therapist) = (s.office.fingerprint.as_str(), s.therapist.fingerprint.as_str());
+    put_bodies(
+        &play,
+        &[
+            (letter, &sealed_to(&s.therapist, &[office, therapist])?),
+            (other, b"Des mots en clair."),
+            (waiting, &sealed_to(&s.therapist, &[therapist])?),
+        ],
+    )?;
+    let (status, mut faults, told) = verified(&play)?;
+    faults.sort();
+    let mut expected = [
+        ["blob", &letter_id, c1, "readable-here"],
+        ["blob", &other_id, c2, "not-sealed"],
+        ["blob", &waiting_id, c2, "not-for-practice"],
+    ];
+    expected.sort_unstable();
+    ensure!(status == Some(1) && faults == expected, "{told}");
+    let shown = s.practice.run(&["verify"])?;
+    ensure!(shown.stdout.contains(&format!("blob {letter_id} of {c1}")) && !shown.stdout.contains('@'), "{shown:?}");
+    Ok(())
+}
+
+/// A line of every other table that the scene has, and of the journal.
+fn spoil_the_rest(play: &Play) -> Result<()> {
+    let s = &play.scene;
+    for (table, statement) in [
+        ("outbox", "UPDATE outbox SET kind = 'urgent' WHERE kind = 'reply' AND state = 'waiting'"),
+        ("card", "UPDATE card SET at = at + 1"),
+    ] {
+        let before = verified(play)?.1.len();
+        sql(&s.practice, statement)?;
+        let (status, faults, told) = verified(play)?;
+        ensure!(status == Some(1) && faults.len() == before + 1, "{table}: {told}");
+        ensure!(faults.iter().any(|fault| fault[0] == table), "{table}: {told}");
+    }
+    sql(&s.practice, "DROP TRIGGER journal_keeps_its_words; UPDATE journal SET kind = 'other' WHERE seq = 2")?;
+    let (_, _, told) = verified(play)?;
+    ensure!(told["journal"]["ok"] == false && told["journal"]["faults"][0]["seq"] == 2, "{told}");
     Ok(())
 }

@@ -36,6 +36,7 @@ pub mod supervisor;
 pub mod therapist;
 pub mod tick;
 mod unreached;
+pub mod verify;
 pub mod watch;
 pub mod write;
 

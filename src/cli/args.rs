@@ -101,6 +101,8 @@ pub enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Look at everything that is stored: every row, every sealed body, the journal; ends with 1 when something is wrong
+    Verify,
     /// How things are: mailbox, sending, slots, queue, keys
     Status {
         /// Print again every few seconds

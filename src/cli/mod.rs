@@ -16,6 +16,7 @@ mod run;
 mod status;
 mod therapist;
 mod thread;
+mod verify;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -86,6 +87,7 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Command::Letters(command) => letters::letters(config, named, json, &command),
         Command::Backup { file } => backup::backup(config, json, &file).await,
         Command::Restore { file, replace } => backup::restore(config, json, &file, replace).await,
+        Command::Verify => verify::verify(config, json).await,
         Command::Explain { file } => explain::explain(config, json, &file).await,
     };
     match done {

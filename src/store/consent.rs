@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::{MacParts, StoreError, Tx, Vault, micros, time, vault};
 use crate::model::{Channel, ClientId, Language, OutboxRow, TherapistId, Verdict};
@@ -55,7 +56,7 @@ fn consent_mac(vault: &Vault, id: i64, client: ClientId, consent: &Consent) -> [
     parts.mac(vault, CONSENT)
 }
 
-fn version_mac(vault: &Vault, wording: &Wording, first: i64) -> [u8; 32] {
+pub(super) fn version_mac(vault: &Vault, wording: &Wording, first: i64) -> [u8; 32] {
     let mut parts = MacParts::default();
     parts
         .text(&wording.therapist.0)
@@ -70,7 +71,7 @@ fn version_mac(vault: &Vault, wording: &Wording, first: i64) -> [u8; 32] {
 }
 
 /// Over the hash too, so that a letter about one wording never counts for another under its number.
-fn letter_mac(vault: &Vault, letter: i64, client: ClientId, wording: &Wording, at: i64) -> [u8; 32] {
+pub(super) fn letter_mac(vault: &Vault, letter: i64, client: ClientId, wording: &Wording, at: i64) -> [u8; 32] {
     let mut parts = MacParts::default();
     parts
         .int(Some(letter))
@@ -88,6 +89,25 @@ fn letter_mac(vault: &Vault, letter: i64, client: ClientId, wording: &Wording, a
 
 fn card_mac(vault: &Vault, client: ClientId, at: i64, data: &[u8]) -> [u8; 32] {
     MacParts::default().int(Some(client.0)).int(Some(at)).add(Some(data)).mac(vault, CARD)
+}
+
+fn open_consent(vault: &Vault, row: &SqliteRow) -> Result<Consent, StoreError> {
+    let id: i64 = row.try_get("id")?;
+    let corrupt = || StoreError::Corrupt { table: CONSENT, row: id };
+    let verdict: Option<&str> = row.try_get("verdict")?;
+    let consent = Consent {
+        wording: Wording {
+            therapist: TherapistId(row.try_get("therapist")?),
+            language: row.try_get::<&str, _>("language")?.parse().map_err(|_| corrupt())?,
+            channel: row.try_get::<&str, _>("channel")?.parse().map_err(|_| corrupt())?,
+            number: row.try_get("number")?,
+            hash: row.try_get("hash")?,
+        },
+        at: time(CONSENT, id, row.try_get("at")?)?,
+        verdict: verdict.map(|word| word.parse().map_err(|_| corrupt())).transpose()?,
+    };
+    let expected = consent_mac(vault, id, ClientId(row.try_get("client_id")?), &consent);
+    if vault::same(&expected, row.try_get("mac")?) { Ok(consent) } else { Err(corrupt()) }
 }
 
 impl Tx {
@@ -253,25 +273,17 @@ impl Tx {
     /// [`StoreError::Corrupt`] where it was changed; [`StoreError::Db`].
     pub async fn last_consent(&mut self, client: ClientId) -> Result<Option<Consent>, StoreError> {
         let sql = "SELECT * FROM consent WHERE client_id = $1 ORDER BY at DESC, id DESC LIMIT 1";
-        let Some(row) = sqlx::query(sql).bind(client.0).fetch_optional(&mut *self.conn).await? else {
-            return Ok(None);
-        };
-        let id: i64 = row.try_get("id")?;
-        let corrupt = || StoreError::Corrupt { table: CONSENT, row: id };
-        let verdict: Option<&str> = row.try_get("verdict")?;
-        let consent = Consent {
-            wording: Wording {
-                therapist: TherapistId(row.try_get("therapist")?),
-                language: row.try_get::<&str, _>("language")?.parse().map_err(|_| corrupt())?,
-                channel: row.try_get::<&str, _>("channel")?.parse().map_err(|_| corrupt())?,
-                number: row.try_get("number")?,
-                hash: row.try_get("hash")?,
-            },
-            at: time(CONSENT, id, row.try_get("at")?)?,
-            verdict: verdict.map(|word| word.parse().map_err(|_| corrupt())).transpose()?,
-        };
-        let expected = consent_mac(self.vault(), id, client, &consent);
-        if vault::same(&expected, row.try_get("mac")?) { Ok(Some(consent)) } else { Err(corrupt()) }
+        let row = sqlx::query(sql).bind(client.0).fetch_optional(&mut *self.conn).await?;
+        row.map(|row| open_consent(self.vault(), &row)).transpose()
+    }
+
+    /// One consent.
+    ///
+    /// # Errors
+    /// As [`Tx::last_consent`].
+    pub async fn consent(&mut self, id: i64) -> Result<Option<Consent>, StoreError> {
+        let row = sqlx::query("SELECT * FROM consent WHERE id = $1").bind(id).fetch_optional(&mut *self.conn).await?;
+        row.map(|row| open_consent(self.vault(), &row)).transpose()
     }
 
     /// Keeps a client's card: OpenPGP ciphertext to the therapist.

@@ -44,6 +44,7 @@ mod sealed_letters;
 mod set_back;
 mod turn;
 mod vault;
+mod verify;
 
 pub use absence::{ABSENCES_CHANGED, Absence};
 pub use alert::{Alert, NewAlert};
@@ -60,6 +61,7 @@ pub use outbox::{Finish, NewOutbox, Outbox, OutboxFilter};
 pub use sealed_letters::{LetterWords, PdfChannel};
 pub use turn::Turn;
 pub use vault::{Lookup, TOKEN_SIGNS, Unsealable, Vault};
+pub use verify::Kept;
 
 /// Why the store couldn't do what it was asked. No message carries content, names or addresses.
 #[derive(Debug, thiserror::Error)]

@@ -62,7 +62,7 @@ impl Raw {
     }
 }
 
-fn words_mac(vault: &Vault, letter: i64, client: ClientId, words: &[u8], at: i64) -> [u8; 32] {
+pub(super) fn words_mac(vault: &Vault, letter: i64, client: ClientId, words: &[u8], at: i64) -> [u8; 32] {
     MacParts::default().int(Some(letter)).int(Some(client.0)).add(Some(words)).int(Some(at)).mac(vault, WORDS)
 }
 
