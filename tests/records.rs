@@ -368,3 +368,109 @@ fn spoil_the_rest(play: &Play) -> Result<()> {
     ensure!(told["journal"]["ok"] == false && told["journal"]["faults"][0]["seq"] == 2, "{told}");
     Ok(())
 }
+
+/// The mails of an mbox file, as a mail program cuts it up.
+fn mails_of(mbox: &str) -> Vec<String> {
+    let mut mails: Vec<String> = Vec::new();
+    for line in mbox.lines() {
+        if line.starts_with("From ") {
+            mails.push(String::new());
+        } else if let Some(mail) = mails.last_mut() {
+            mail.push_str(line);
+            mail.push_str("\r\n");
+        }
+    }
+    mails
+}
+
+#[test]
+fn an_export_is_opened_by_the_therapists_gnupg_and_says_what_it_is() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let forward = play.forwarded(&s.marie, "Une lettre de Marie.\nFrom un mot anglais.\n", march(2, 3, 0))?;
+    play.answer(&forward, "/card\n\nÀ joindre par sa sœur.", march(2, 3, 10))?;
+    play.answer(&forward, "/note\n\nUne note pour moi.", march(2, 3, 20))?;
+    play.answer(&forward, "La réponse du lundi.", march(2, 9, 0))?;
+    play.pass(march(2, 17, 0))?;
+    let later = play.forwarded(&s.marie, "Une seconde lettre.\n", march(2, 20, 0))?;
+    play.answer(&later, "Une réponse qui attend.", march(2, 21, 0))?;
+    play.forwarded(&s.paul, "Une lettre de Paul.\n", march(2, 21, 10))?;
+    let (folder, name) = outside(&play, "export");
+    let out = s.practice.run(&["client", "export", &s.c1, &name])?.expect_ok()?;
+    ensure!(out.contains("3 letter(s)") && !out.contains('@'), "{out}");
+    let mode = |path: &std::path::Path| fs::metadata(path).map(|facts| facts.permissions().mode() & 0o777);
+    ensure!(mode(&folder)? == 0o700);
+    let mut files: Vec<_> =
+        fs::read_dir(&folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    files.sort();
+    ensure!(files == ["LISEZ-MOI.txt", "dossier.json", "fiche.asc", "lettres.mbox"], "{files:?}");
+    for file in &files {
+        ensure!(mode(&folder.join(file))? == 0o600, "{file}");
+    }
+
+    // Every mail opens with the therapist's key, signed by the practice, the oldest first; and with no client's.
+    let mails = mails_of(&fs::read_to_string(folder.join("lettres.mbox"))?);
+    let opened = mails.iter().map(|mail| s.therapist.read(mail.as_bytes())).collect::<Result<Vec<_>>>()?;
+    ensure!(opened.len() == 3 && opened.iter().all(|mail| mail.decrypted), "{opened:?}");
+    for (mail, words) in opened.iter().zip(["Une lettre de Marie.", "La réponse du lundi.", "Une seconde lettre."]) {
+        says(&mail.text(), &[words])?;
+        ensure!(mail.signed_by(&s.office.fingerprint) && mail.subject.contains(&s.c1), "{mail:?}");
+    }
+    ensure!(opened[0].text().contains("From un mot anglais."));
+    for mail in &mails {
+        ensure!(!s.marie.read(mail.as_bytes()).is_ok_and(|read| read.decrypted), "the client's key opens it");
+    }
+    let (card, _) = s.therapist.gpg(&["--decrypt"], &fs::read(folder.join("fiche.asc"))?)?;
+    ensure!(String::from_utf8_lossy(&card).contains("joindre"));
+
+    // The rest: facts, and nobody's name, address or words.
+    let text = fs::read_to_string(folder.join("dossier.json"))?;
+    let record: serde_json::Value = serde_json::from_str(&text)?;
+    ensure!(record["client"] == s.c1.as_str() && record["state"] == "active", "{record}");
+    let states: Vec<_> =
+        record["messages"].as_array().into_iter().flatten().map(|m| (&m["kind"], &m["state"])).collect();
+    ensure!(states.iter().any(|(kind, state)| *kind == "reply" && *state == "sent"), "{states:?}");
+    ensure!(states.iter().any(|(kind, state)| *kind == "reply" && *state == "waiting"), "{states:?}");
+    ensure!(record["messages"][0]["verdict"] == "verified", "{record}");
+    ensure!(!text.contains('@') && !text.contains(&s.marie.name) && !text.contains("lettre de"), "{text}");
+    says(&fs::read_to_string(folder.join("LISEZ-MOI.txt"))?, &[&s.c1, "Cabinet Exemple", "3 en tout", "02/03/2026"])?;
+
+    // Nothing is overwritten, it is journalled, and an English client reads English.
+    let again = s.practice.run(&["client", "export", &s.c1, &name])?;
+    ensure!(again.status == Some(1) && again.stderr.contains("not overwritten"), "{again:?}");
+    let journal = s.practice.json(&["journal", "show"])?;
+    let lines: Vec<_> = journal.as_array().into_iter().flatten().filter(|line| line["kind"] == "exported").collect();
+    ensure!(lines.len() == 1 && lines[0]["client"] == s.c1.as_str() && lines[0]["detail"]["letters"] == 3, "{lines:?}");
+    speaks_english(&play, &s.c2)?;
+    let (folder, name) = outside(&play, "export-en");
+    s.practice.run(&["client", "export", &s.c2, &name])?.expect_ok()?;
+    says(&fs::read_to_string(folder.join("README.txt"))?, &[&s.c2, "1 in all", "2026-03-02"])?;
+    ensure!(folder.join("letters.mbox").exists() && folder.join("record.json").exists());
+
+    // A body that was changed is not handed over: nothing is written.
+    sql(&s.practice, "UPDATE blob SET data = CAST(substr(data, 1, 500) AS BLOB)")?;
+    let (folder, name) = outside(&play, "export-none");
+    let out = s.practice.run(&["client", "export", &s.c1, &name])?;
+    ensure!(
+        out.status == Some(1) && !folder.exists() && !outside(&play, "export-none.unfinished").0.exists(),
+        "{out:?}"
+    );
+    Ok(())
+}
+
+fn speaks_english(play: &Play, code: &str) -> Result<()> {
+    use cadre::store::{Store, Vault};
+    let dir = &play.scene.practice.dir;
+    let key: [u8; 32] = fs::read(dir.join("record.key"))?.as_slice().try_into()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let url = format!("sqlite:{}", dir.join("cadre.db").display());
+        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
+        let mut tx = store.begin().await?;
+        let client = tx.client_by_code(&code.parse()?).await?.context("a client")?;
+        tx.set_language(client.id, cadre::model::Language::En).await?;
+        tx.commit().await?;
+        store.close().await;
+        Ok(())
+    })
+}

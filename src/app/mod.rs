@@ -7,6 +7,7 @@ pub mod crisis;
 pub mod digest;
 pub mod enrol;
 pub mod examine;
+pub mod export;
 pub mod filing;
 pub mod frozen;
 pub mod guard;

@@ -46,7 +46,7 @@ pub enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Clients: add, list, show, pause, resume, suspend, discharge, key
+    /// Clients: add, list, show, pause, resume, suspend, discharge, export, key
     #[command(subcommand)]
     Client(Client),
     /// A therapist who can't answer: the clock stops, and the clients are told
@@ -234,6 +234,12 @@ pub enum Client {
         /// Nothing is sent to the client
         #[arg(long, required = true)]
         silent: bool,
+    },
+    /// Write what is kept of a client into a new folder, still sealed: the therapist opens it and hands it over
+    Export {
+        code: String,
+        /// The folder to make
+        folder: PathBuf,
     },
     /// Show a client's pinned certificate, or pin another one
     Key {

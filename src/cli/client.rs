@@ -1,5 +1,6 @@
 //! `cadre client …`.
 
+mod export;
 mod life;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -31,6 +32,7 @@ pub async fn client(config: &Path, json: bool, command: Args) -> Done {
         Args::Resume { code } => life::change(&ctx, json, &code, Event::Resume).await,
         Args::Suspend { code, .. } => life::change(&ctx, json, &code, Event::Suspend).await,
         Args::Discharge { code, .. } => life::change(&ctx, json, &code, Event::Discharge).await,
+        Args::Export { code, folder } => export::write(&ctx, json, &code, &folder).await,
         Args::Key { code, pin, fingerprint } => key(&ctx, json, &code, pin.as_deref(), fingerprint.as_deref()).await,
     };
     ctx.store.close().await;

@@ -9,38 +9,20 @@ use crate::app::context::Context;
 use crate::app::{AppError, digest as digests};
 use crate::letters::{self, Letter};
 use crate::model::{ClientId, Direction, OutboxState, TherapistId, TurnState};
-use crate::store::{Message, Outbox, StoreError, Tx};
+use crate::store::{Client, Message, Outbox, StoreError, Tx};
 
 /// Prints one client's correspondence: codes, verdicts, times and sizes, never content.
 pub async fn thread(config: &Path, json: bool, code: &str) -> Done {
     let ctx = open(config).await?;
     let client = find_client(&ctx, code).await?;
-    let read = async {
-        let mut tx = ctx.store.read().await?;
-        let turn = turn(&mut tx, client.id).await?;
-        let mut messages: Vec<serde_json::Value> = Vec::new();
-        for message in tx.thread(client.id).await? {
-            messages.push(described(&message));
-        }
-        // Cadre's own letters to the client are part of the correspondence too.
-        for row in tx.outbox_to_client(client.id).await? {
-            messages.push(outgoing(&row));
-        }
-        messages.sort_by(|a, b| a["at"].as_str().cmp(&b["at"].as_str()));
-        Ok::<_, StoreError>((turn, messages))
-    };
-    let (turn, messages) = read.await.map_err(|error| fail(&error))?;
+    let read = async { whole(&mut ctx.store.read().await?, &client).await };
+    let whole = read.await.map_err(|error| fail(&error))?;
     ctx.store.close().await;
-    let whole = json!({
-        "client": client.code,
-        "state": client.state,
-        "channel": client.channel,
-        "turn": turn,
-        "messages": messages,
-    });
     if json {
         return print_json(&whole);
     }
+    let messages = whole["messages"].as_array().cloned().unwrap_or_default();
+    let turn = &whole["turn"];
     let word = |value: &serde_json::Value| value.as_str().unwrap_or("–").to_owned();
     println!("{}  {}  turn: {}  due: {}", client.code, client.state, word(&turn["state"]), word(&turn["due"]));
     for message in &messages {
@@ -58,6 +40,25 @@ pub async fn thread(config: &Path, json: bool, code: &str) -> Done {
         );
     }
     Ok(())
+}
+
+/// One client's correspondence, as `thread --json` prints it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn whole(tx: &mut Tx, client: &Client) -> Result<serde_json::Value, StoreError> {
+    let turn = turn(tx, client.id).await?;
+    let mut messages: Vec<serde_json::Value> = tx.thread(client.id).await?.iter().map(described).collect();
+    // Cadre's own letters to the client are part of the correspondence too.
+    messages.extend(tx.outbox_to_client(client.id).await?.iter().map(outgoing));
+    messages.sort_by(|a, b| a["at"].as_str().cmp(&b["at"].as_str()));
+    Ok(json!({
+        "client": client.code,
+        "state": client.state,
+        "channel": client.channel,
+        "turn": turn,
+        "messages": messages,
+    }))
 }
 
 async fn turn(tx: &mut Tx, client: ClientId) -> Result<serde_json::Value, StoreError> {
