@@ -267,6 +267,7 @@ fn verify_names_what_was_altered_swapped_cut_or_sealed_to_somebody_else() -> Res
     let (letter, letter_id) = id_of(&s.c1, "letter")?;
     let (other, other_id) = id_of(&s.c2, "letter")?;
     let (waiting, waiting_id) = id_of(&s.c2, "reply")?;
+    sql(&s.practice, "PRAGMA wal_checkpoint(TRUNCATE)")?;
     let copy = fs::read(s.practice.dir.join("cadre.db"))?;
     let spoiled = |statement: &str, expected: &[[&str; 4]]| -> Result<()> {
         sql(&s.practice, statement)?;

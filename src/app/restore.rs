@@ -78,7 +78,7 @@ pub async fn restore(
         let kept = beside(database, &format!(".before-restore-{}", now.format("%Y%m%dT%H%M%SZ")));
         store::keep_aside(database, &kept).await?;
         failpoint("restore-kept");
-        store::put_in_place(&staged, database)?;
+        store::put_in_place(&staged, database).await?;
         Ok(Restored { head, held, kept: there.then_some(kept) })
     };
     let done = done.await;
@@ -116,7 +116,6 @@ async fn prepare(
         Ok((report.head, held))
     };
     let frozen = frozen.await;
-    // The last connection folds the log in, so that the copy is one file.
     store.close().await;
     frozen
 }

@@ -197,8 +197,10 @@ async fn fold(database: &Path) {
 /// Puts the staged copy in the database's place, by one rename.
 ///
 /// # Errors
-/// [`StoreError::File`]: the database is as it was.
-pub fn put_in_place(staged: &Path, database: &Path) -> Result<(), StoreError> {
+/// [`StoreError::File`], [`StoreError::Damaged`]: the database is as it was.
+pub async fn put_in_place(staged: &Path, database: &Path) -> Result<(), StoreError> {
+    // A pool that closes doesn't say which connection was the last: one that only reads leaves the log.
+    fold(staged).await;
     let logged = fs::metadata(beside(staged, "-wal")).is_ok_and(|facts| facts.len() > 0);
     if logged {
         return Err(StoreError::Damaged);
