@@ -4,6 +4,7 @@ mod common;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use common::ledger::in_store;
 use common::mail::find;
 use common::play::{Play, Round};
 use common::scene::{OFFICE, march};
@@ -86,19 +87,9 @@ fn unsigned(play: &Play, text: &str, at: DateTime<Utc>) -> Result<(Round, Vec<St
 
 /// Puts a client into a state that another part of the program leads to.
 fn place(play: &Play, code: &str, state: &str) -> Result<()> {
-    use cadre::store::{Store, Vault};
-    let dir = &play.scene.practice.dir;
-    let key: [u8; 32] = std::fs::read(dir.join("record.key"))?.as_slice().try_into()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let url = format!("sqlite:{}", dir.join("cadre.db").display());
-        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
-        let mut tx = store.begin().await?;
+    in_store(&play.scene.practice, async |tx| {
         let client = tx.client_by_code(&code.parse()?).await?.context("a client")?;
-        tx.set_client_state(client.id, state.parse()?).await?;
-        tx.commit().await?;
-        store.close().await;
-        Ok(())
+        Ok(tx.set_client_state(client.id, state.parse()?).await?)
     })
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use common::lab::PATIENCE;
-use common::ledger::sql;
+use common::ledger::{in_store, sql};
 use common::play::{Play, says};
 use common::scene::march;
 
@@ -215,21 +215,11 @@ fn verified(play: &Play) -> Result<(Option<i32>, Vec<[String; 4]>, serde_json::V
     Ok((out.status, faults, told))
 }
 
-/// Writes bodies as Cadre would, with the MACs that only the record key makes.
 fn put_bodies(play: &Play, bodies: &[(i64, &[u8])]) -> Result<()> {
-    use cadre::store::{Store, Vault};
-    let dir = &play.scene.practice.dir;
-    let key: [u8; 32] = fs::read(dir.join("record.key"))?.as_slice().try_into()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let url = format!("sqlite:{}", dir.join("cadre.db").display());
-        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
-        let mut tx = store.begin().await?;
+    in_store(&play.scene.practice, async |tx| {
         for (row, body) in bodies {
             tx.put_blob(cadre::model::MessageRow(*row), body).await?;
         }
-        tx.commit().await?;
-        store.close().await;
         Ok(())
     })
 }
@@ -460,18 +450,8 @@ fn an_export_is_opened_by_the_therapists_gnupg_and_says_what_it_is() -> Result<(
 }
 
 fn speaks_english(play: &Play, code: &str) -> Result<()> {
-    use cadre::store::{Store, Vault};
-    let dir = &play.scene.practice.dir;
-    let key: [u8; 32] = fs::read(dir.join("record.key"))?.as_slice().try_into()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let url = format!("sqlite:{}", dir.join("cadre.db").display());
-        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
-        let mut tx = store.begin().await?;
+    in_store(&play.scene.practice, async |tx| {
         let client = tx.client_by_code(&code.parse()?).await?.context("a client")?;
-        tx.set_language(client.id, cadre::model::Language::En).await?;
-        tx.commit().await?;
-        store.close().await;
-        Ok(())
+        Ok(tx.set_language(client.id, cadre::model::Language::En).await?)
     })
 }

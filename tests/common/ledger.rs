@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
+use cadre::store::{Store, Tx, Vault};
 use chrono::DateTime;
 
 use super::mail::{field, headers};
@@ -44,6 +45,22 @@ pub fn sql(practice: &Practice, statement: &str) -> Result<String> {
         let Some(row) = row else { return Ok(String::new()) };
         // Numbers too: SQLite makes text of them.
         Ok(row.try_get_unchecked::<Option<String>, _>(0)?.unwrap_or_default())
+    })
+}
+
+/// Changes the database as Cadre would, with the MACs that only the record key makes, and commits.
+pub fn in_store(practice: &Practice, work: impl AsyncFnOnce(&mut Tx) -> Result<()>) -> Result<()> {
+    let dir = &practice.dir;
+    let key: [u8; 32] = std::fs::read(dir.join("record.key"))?.as_slice().try_into()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let url = format!("sqlite:{}", dir.join("cadre.db").display());
+        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
+        let mut tx = store.begin().await?;
+        work(&mut tx).await?;
+        tx.commit().await?;
+        store.close().await;
+        Ok(())
     })
 }
 

@@ -1,29 +1,19 @@
 //! Who writes, and who must not be written to: clear mail, held mail, strangers, machines, discreet people.
 
 use anyhow::{Context as _, Result, ensure};
-use cadre::store::{Care, Store, Vault};
+use cadre::store::Care;
 use chrono::TimeDelta;
 
+use crate::common::ledger::in_store;
 use crate::common::{Form, Letter, Person};
 use crate::desk::{Desk, Seen, replaced};
 use crate::story::{A, B, NONE, V, books, open, open_alerts, scanned, sent};
 
 /// Changes what was agreed with a client, as the therapist's commands do.
 fn care(desk: &Desk, code: &str, change: impl FnOnce(&mut Care)) -> Result<()> {
-    let dir = desk.scene.disk();
-    let key: [u8; 32] = std::fs::read(dir.join("record.key"))?.try_into().ok().context("32 bytes")?;
-    let url = format!("sqlite:{}", dir.join("cadre.db").display());
-    let head = std::fs::read_dir(dir)?
-        .flatten()
-        .map(|e| e.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("head")));
-    tokio::runtime::Runtime::new()?.block_on(async {
-        let store = Store::open(&url, Vault::new(&key), &head.context("no head file")?).await?;
-        let mut tx = store.begin().await?;
+    in_store(&desk.scene.practice, async |tx| {
         let client = tx.client_by_code(&code.parse()?).await?.context("no client")?;
         tx.change_care(client.id, change).await?;
-        tx.commit().await?;
-        store.close().await;
         Ok(())
     })
 }
