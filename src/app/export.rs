@@ -85,7 +85,7 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> ExportError + '_ {
 }
 
 /// Writes the folder `to` (0700, files 0600), whole or not at all, and a line into the journal. `record` is what is told
-/// of the client besides. How many letters are in it.
+/// of the client besides; `progress` hears how many of how many letters are done. How many are in it.
 ///
 /// # Errors
 /// [`ExportError`]: there is no such folder afterwards.
@@ -94,6 +94,7 @@ pub async fn export(
     client: &Client,
     record: &serde_json::Value,
     to: &Path,
+    progress: impl Fn(u64, u64),
 ) -> Result<usize, ExportError> {
     if to.symlink_metadata().is_ok() {
         return Err(ExportError::Exists { path: to.to_owned() });
@@ -104,7 +105,7 @@ pub async fn export(
     let _ = fs::remove_dir_all(&new);
     let written = async {
         DirBuilder::new().mode(0o700).create(&new).map_err(io(&new))?;
-        let letters = fill(ctx, client, record, &new).await?;
+        let letters = fill(ctx, client, record, &new, progress).await?;
         let now = ctx.clock.now();
         let mut tx = ctx.store.begin().await?;
         tx.journal(now, "exported", Some(&client.code), json!({ "letters": letters })).await?;
@@ -120,10 +121,16 @@ pub async fn export(
     written
 }
 
-async fn fill(ctx: &Context, client: &Client, record: &serde_json::Value, folder: &Path) -> Result<usize, ExportError> {
+async fn fill(
+    ctx: &Context,
+    client: &Client,
+    record: &serde_json::Value,
+    folder: &Path,
+    progress: impl Fn(u64, u64),
+) -> Result<usize, ExportError> {
     let words = words(client.language);
     let mut tx = ctx.store.read().await?;
-    let letters = mbox(ctx, &mut tx, client, &folder.join(words.letters)).await?;
+    let letters = mbox(ctx, &mut tx, client, &folder.join(words.letters), progress).await?;
     if let Some((card, _)) = tx.card(client.id).await? {
         put(&folder.join(words.card), &card)?;
     }
@@ -142,10 +149,18 @@ async fn fill(ctx: &Context, client: &Client, record: &serde_json::Value, folder
 }
 
 /// The letters, the oldest first, each as it was forwarded or copied to the client's folder.
-async fn mbox(ctx: &Context, tx: &mut Tx, client: &Client, path: &Path) -> Result<usize, ExportError> {
+async fn mbox(
+    ctx: &Context,
+    tx: &mut Tx,
+    client: &Client,
+    path: &Path,
+    progress: impl Fn(u64, u64),
+) -> Result<usize, ExportError> {
     let mut file = BufWriter::new(create(path)?);
     let mut letters = 0;
-    for message in tx.thread(client.id).await?.iter().filter(|message| is_theirs(message)) {
+    let thread = tx.thread(client.id).await?;
+    for (done, message) in thread.iter().enumerate().filter(|(_, message)| is_theirs(message)) {
+        progress(done as u64, thread.len() as u64);
         let Some(sealed) = tx.blob(MessageRow(message.id.0)).await? else { continue };
         let wanted = message.therapist.as_ref().unwrap_or(&client.therapist);
         let therapist = ctx.therapist(wanted).or_else(|| ctx.therapist(&client.therapist));

@@ -11,6 +11,7 @@ mod init;
 mod journal;
 mod key;
 mod letters;
+mod progress;
 mod queue;
 mod run;
 mod status;

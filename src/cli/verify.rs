@@ -1,27 +1,19 @@
 //! `cadre verify`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use serde_json::json;
 
+use super::progress::Bar;
 use super::{Done, FAILED, fail, open, print_json, public_id};
 use crate::app::verify::{self, Fault};
 
 /// Looks at everything that is stored.
 pub async fn verify(config: &Path, json: bool) -> Done {
     let ctx = open(config).await?;
-    let shown = std::io::stderr().is_terminal();
-    let report = verify::verify(&ctx, |done, of| {
-        if shown {
-            // A terminal that is gone stops nothing.
-            let _ = write!(std::io::stderr(), "\r{done} of {of} rows");
-        }
-    })
-    .await;
-    if shown {
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
+    let bar = Bar::new(json, "rows");
+    let report = verify::verify(&ctx, |done, of| bar.at(done, of)).await;
+    drop(bar);
     ctx.store.close().await;
     let report = report.map_err(|error| fail(&error))?;
     let done = if report.ok() { Ok(()) } else { Err(FAILED) };

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::app::context::Context;
 use crate::app::export;
+use crate::cli::progress::Bar;
 use crate::cli::{Done, fail, find_client, print_json, thread, utc};
 use crate::store::{Client, StoreError};
 
@@ -13,7 +14,10 @@ use crate::store::{Client, StoreError};
 pub async fn write(ctx: &Context, json: bool, code: &str, to: &Path) -> Done {
     let client = find_client(ctx, code).await?;
     let record = record(ctx, &client).await.map_err(|error| fail(&error))?;
-    let letters = export::export(ctx, &client, &record, to).await.map_err(|error| fail(&error))?;
+    let bar = Bar::new(json, "letters");
+    let letters = export::export(ctx, &client, &record, to, |done, of| bar.at(done, of)).await;
+    drop(bar);
+    let letters = letters.map_err(|error| fail(&error))?;
     if json {
         return print_json(&json!({ "code": client.code, "folder": to, "letters": letters }));
     }
