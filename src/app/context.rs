@@ -159,7 +159,12 @@ pub struct Context {
     pub untried_copies: Mutex<HashSet<MessageRow>>,
     /// Folders that were seen to exist.
     pub known_folders: Mutex<HashSet<String>>,
+    /// Hears how many of how many messages of a folder are read, where somebody looks on.
+    pub onlooker: OnceLock<Onlooker>,
 }
+
+/// Hears how many of how many are done.
+pub type Onlooker = Box<dyn Fn(u64, u64) + Send + Sync>;
 
 struct CachedCertificate {
     bytes: Vec<u8>,
@@ -220,6 +225,7 @@ impl Context {
             certificates: Mutex::new(HashMap::new()),
             untried_copies: Mutex::new(HashSet::new()),
             known_folders: Mutex::new(HashSet::new()),
+            onlooker: OnceLock::new(),
         };
         let mut tx = ctx.store.read().await?;
         let version = tx.counter(ABSENCES_CHANGED).await?;

@@ -215,6 +215,7 @@ impl Intake<'_> {
         }
         let folder = arrived(&entries[0]).folder;
         let limit = self.ctx.config.intake.max_message;
+        let count = entries.len() as u64;
         let (sender, receiver) = mpsc::channel::<Item>(FETCH_COUNT * 2);
         let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
         let (large, fit): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.size > limit);
@@ -243,9 +244,13 @@ impl Intake<'_> {
         let fetch = fetch_all(imap, fit, large, sender, &room, arrived);
         let commit = async {
             let mut prepared = std::pin::pin!(prepared);
-            let mut clean = true;
+            let (mut clean, mut done) = (true, 0);
             while let Some(group) = prepared.next().await {
+                done += group.len() as u64;
                 clean &= self.commit(group).await?;
+                if let Some(onlooker) = self.ctx.onlooker.get() {
+                    onlooker(done, count);
+                }
             }
             Ok::<bool, AppError>(clean)
         };

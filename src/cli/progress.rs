@@ -21,8 +21,11 @@ impl Bar {
         Self(bar)
     }
 
-    /// So many of so many are done.
+    /// So many of so many are done; with the last the bar goes.
     pub fn at(&self, done: u64, of: u64) {
+        if done >= of {
+            return self.0.finish_and_clear();
+        }
         if self.0.elapsed() >= WORTH_IT {
             self.0.set_length(of);
             self.0.set_position(done);

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::progress::Bar;
 use super::{Done, FAILED, complain, fail, open, print_json};
 use crate::app::supervisor;
 use crate::letters::Letters;
 use crate::notify;
 
+/// More messages than this are a backlog, whose progress is shown.
+const BACKLOG: u64 = 100;
 /// How long an orderly end may take.
 const END_WITHIN: std::time::Duration = std::time::Duration::from_millis(3500);
 /// How long the database may take to close: it may be waiting for somebody who holds it. What is committed is safe.
@@ -24,6 +27,13 @@ pub async fn run(config: &Path, json: bool, once: bool) -> Done {
         tracing::warn!(%problem, "an operator's letter isn't used");
     }
     if once {
+        let bar = Bar::new(json, "messages");
+        // The first onlooker; there is no other.
+        let _ = ctx.onlooker.set(Box::new(move |done, of| {
+            if of > BACKLOG {
+                bar.at(done, of);
+            }
+        }));
         let (counts, outcome) = supervisor::once(Arc::clone(&ctx), &lock).await;
         ctx.store.close().await;
         if json {
