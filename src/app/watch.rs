@@ -365,6 +365,8 @@ impl Intake<'_> {
         if !matches!(error, AppError::Mail(MailError::Seal(_))) {
             return self.failed_try(arrived, &error).await;
         }
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(uid = arrived.uid, %error, ?source, "a message waits: what answers it can't be sealed");
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.store.begin().await?;
         tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;

@@ -38,8 +38,9 @@ pub enum SealError {
         #[source]
         problem: CertProblem,
     },
-    #[error("the OpenPGP library failed while sealing")]
-    Failed,
+    /// What the OpenPGP library said, which is never about the content.
+    #[error("the OpenPGP library failed while sealing: {0}")]
+    Failed(String),
 }
 
 /// Signs `plaintext` and encrypts it to every certificate of `to`, armored, lines ending in CRLF.
@@ -61,7 +62,7 @@ pub fn seal(
         return Err(SealError::NoRecipients);
     }
     if crate::failpoint::refuses("seal") {
-        return Err(SealError::Failed);
+        return Err(SealError::Failed("a failure on purpose".into()));
     }
     let rules = Rules::at(at);
     let mut keys = Vec::new();
@@ -73,7 +74,7 @@ pub fn seal(
     let pair = signing_pair(signer, &rules, at)?;
     let modern = keys.iter().all(|ka| ka.valid_cert().features().is_some_and(|f| f.supports_seipdv2()));
     let recipients: Vec<Recipient> = keys.into_iter().map(Recipient::from).collect();
-    write_sealed(plaintext, to, recipients, modern, pair, at).map_err(|_| SealError::Failed)
+    write_sealed(plaintext, to, recipients, modern, pair, at).map_err(|error| SealError::Failed(format!("{error:#}")))
 }
 
 fn write_sealed(
@@ -162,7 +163,7 @@ pub fn sign_detached(data: &[u8], signer: &PracticeKey, at: DateTime<Utc>) -> Re
         message.finalize()?;
         Ok(crlf(&sink).into_bytes())
     };
-    sign().map_err(|_| SealError::Failed)
+    sign().map_err(|error| SealError::Failed(format!("{error:#}")))
 }
 
 /// The practice's keypair that may sign at `at`.

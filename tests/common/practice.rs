@@ -201,7 +201,10 @@ impl Practice {
 
     /// One pass (`run --once --json`) at `at`; its counts.
     pub fn once(&self, at: DateTime<Utc>) -> Result<serde_json::Value> {
-        let out = self.run_at(at, &["run", "--once", "--json"])?.expect_ok()?;
+        let out = self.run_at(at, &["run", "--once", "--json"])?;
+        // Shown where the test fails.
+        print!("{}", out.stderr);
+        let out = out.expect_ok()?;
         serde_json::from_str(&out).with_context(|| format!("run --once --json printed: {out}"))
     }
 
