@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use super::database;
 use super::keys::arrived::with_stored;
 use crate::clock::Clock;
 use crate::config::{self, Config, SecretError};
@@ -21,7 +22,7 @@ use crate::mime::Limits;
 use crate::model::{Address, Channel, ClientId, Language, MessageRow, TherapistId};
 use crate::pgp::{CertError, Certificate, KeyError, PracticeKey};
 use crate::secret::Password;
-use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED, Vault};
+use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED};
 
 /// Why Cadre can't start. Each names the thing, the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -180,8 +181,6 @@ impl Context {
     /// # Errors
     /// [`StartError`]; `check` names all such faults at once, this stops at the first.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let record =
-            config.keys.record.record_key().map_err(|source| StartError::Secret { what: "`[keys] record`", source })?;
         let (key, retired) = load_practice_keys(&config)?;
         let archive = match &config.keys.archive {
             Some(path) => Some(read_certificate("`[keys] archive`", path)?),
@@ -203,8 +202,7 @@ impl Context {
             None => OnceLock::new(),
         };
         let limits = Limits::for_message(config.intake.max_message);
-        let url = format!("sqlite:{}", config.database.path.display());
-        let store = Store::open(&url, Vault::new(&record), &config.database.journal_head).await?;
+        let store = database::open(&config).await?;
         let ctx = Self {
             config,
             clock,

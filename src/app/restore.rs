@@ -15,6 +15,10 @@ use crate::store::{self, JournalFault, JournalHead, RunLock, Store, StoreError, 
 /// Why a copy wasn't put in the database's place; whatever it is, the database is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
+    #[error(
+        "copies of `cadre backup` are SQLite's, and `[database] url` is PostgreSQL's: restore with `pg_restore`, or a copy into an `sqlite:` url; nothing was changed"
+    )]
+    Server,
     #[error("the secret of `[keys] record` can't be read")]
     Secret(#[from] SecretError),
     #[error("the database can't be replaced; nothing was changed")]
@@ -64,11 +68,11 @@ pub async fn restore(
 ) -> Result<Restored, RestoreError> {
     let record = config.keys.record.record_key()?;
     let vault = Vault::new(&record);
-    let database = &config.database.path;
+    let database = config.database.file().ok_or(RestoreError::Server)?;
     let _lock = RunLock::take(database)?;
     let there = database.symlink_metadata().is_ok();
     if there && !replace {
-        return Err(RestoreError::Exists { path: database.clone() });
+        return Err(RestoreError::Exists { path: database.to_owned() });
     }
     let staged = beside(database, ".restoring");
     let done = async {

@@ -60,7 +60,7 @@ async fn look(config: &Config, report: &mut Report, json: bool, round_trip: bool
     local::keys(config, report, &local::learnt(config).await, now);
     local::letters(config, report, now);
     local::rhythm(config, report, now);
-    local::database(config, report, now).await;
+    local::stored(config, report, now).await;
     servers::look(config, report).await;
     if round_trip && report.has_errors() {
         report.note("the round trip is not made before the errors are mended");

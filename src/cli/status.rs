@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::app::context::{load_practice_keys, read_certificate};
+use crate::app::database;
 use crate::app::digest::KEY_WARNING;
 use crate::app::frozen;
 use crate::app::health::{self, Health};
@@ -21,7 +22,7 @@ use crate::app::supervisor::SEEN_UNTIL;
 use crate::config::{Config, Env};
 use crate::model::{OutboxState, TherapistId};
 use crate::pgp::Certificate;
-use crate::store::{OutboxFilter, Store, StoreError, Tx, Vault};
+use crate::store::{OutboxFilter, Store, StoreError, Tx};
 
 const REFRESH: Duration = Duration::from_secs(2);
 /// What failed within this time is counted.
@@ -117,13 +118,11 @@ pub async fn status(config: &Path, json: bool, watch: bool) -> ExitCode {
 }
 
 async fn open(config: &Config) -> Result<Option<Store>, String> {
-    if !config.database.path.exists() {
+    if !database::may_exist(config) {
         return Ok(None);
     }
-    let record = config.keys.record.record_key().map_err(|error| error.to_string())?;
-    let url = format!("sqlite:{}", config.database.path.display());
-    let store = Store::open(&url, Vault::new(&record), &config.database.journal_head).await;
-    store.map(Some).map_err(|error| error.to_string())
+    let store = database::open(config).await;
+    store.map(Some).map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 fn show(state: &State, zone: Tz, json: bool, watch: bool) {

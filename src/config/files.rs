@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::secrets::{Login, LoginMethod, SecretSource};
-use super::{Config, Finding, Severity};
+use super::{Config, DatabasePlace, Finding, Severity};
 
 /// Every fault of every file at once, in the order of the configuration.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
@@ -25,8 +25,15 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     add(config.imap.ca_file.as_deref().and_then(|path| readable(config, "[imap] ca_file", path)));
     add(login(config, "[smtp] password_file", config.smtp.login.as_ref()));
     add(config.smtp.ca_file.as_deref().and_then(|path| readable(config, "[smtp] ca_file", path)));
-    add(parent(config, "[database] url", &config.database.path));
-    add(closed(config, "[database] url", &config.database.path));
+    match &config.database.place {
+        DatabasePlace::File(path) => {
+            add(parent(config, "[database] url", path));
+            add(closed(config, "[database] url", path));
+        }
+        DatabasePlace::Server(server) => {
+            add(server.password.as_ref().and_then(|source| password(config, "[database] password_file", source)));
+        }
+    }
     add(parent(config, "[database] journal_head", &config.database.journal_head));
     if let Some(path) = &config.letters_folder
         && !path.is_dir()

@@ -226,10 +226,43 @@ pub struct Smtp {
 /// `[database]`.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// The SQLite file.
-    pub path: PathBuf,
+    pub place: DatabasePlace,
     /// Count and head of the journal, outside the database.
     pub journal_head: PathBuf,
+}
+
+impl Database {
+    /// The SQLite file; `None`: PostgreSQL.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            DatabasePlace::File(path) => Some(path),
+            DatabasePlace::Server(_) => None,
+        }
+    }
+}
+
+/// SQLite or PostgreSQL.
+#[derive(Debug, Clone)]
+pub enum DatabasePlace {
+    /// The SQLite file.
+    File(PathBuf),
+    Server(DatabaseServer),
+}
+
+/// A PostgreSQL database. `Debug` doesn't show where.
+#[derive(Clone)]
+pub struct DatabaseServer {
+    /// `postgres://USER@HOST/DATABASE`, without a password.
+    pub url: String,
+    pub password: Option<SecretSource>,
+    /// `None`: by a keyed hash of the practice's address.
+    pub schema: Option<String>,
+}
+
+impl std::fmt::Debug for DatabaseServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseServer").finish_non_exhaustive()
+    }
 }
 
 /// `[rhythm]`. The therapists carry their own release and cut-off, already resolved.

@@ -275,16 +275,67 @@ pub(super) fn path(text: &str, folder: &Path) -> Result<PathBuf, Fault> {
     Ok(folder.join(text))
 }
 
-/// `sqlite:PATH`, relative to the configuration's folder.
-pub(super) fn database(text: &str, folder: &Path) -> Result<PathBuf, Fault> {
-    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    if scheme == "postgres" || scheme == "postgresql" {
+/// A database's URL: a file (relative to the configuration's folder), or the server's.
+pub(super) enum DatabaseUrl {
+    File(PathBuf),
+    Server(String),
+}
+
+/// What of a connection is a matter of choice, as libpq calls it.
+const SERVER_PARAMETERS: [&str; 8] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "dbname", "user"];
+
+fn server(text: &str) -> Result<String, Fault> {
+    const SHAPE: &str = "write \"postgres://USER@HOST/DATABASE\", such as \"postgres://cadre@localhost/cadre\"";
+    let in_file = || {
+        fault(
+            "it has a password in it, and a configuration has no secrets",
+            "take the password out of the URL, write it into a file (chmod 600) and name the file as password_file",
+        )
+    };
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    let (address, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, name) = address.split_once('/').unwrap_or((address, ""));
+    if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+        return in_file();
+    }
+    let keys: Vec<&str> = parameters.split('&').filter_map(|pair| pair.split('=').next()).collect();
+    if keys.contains(&"password") {
+        return in_file();
+    }
+    if let Some(key) = keys.iter().find(|key| !key.is_empty() && !SERVER_PARAMETERS.contains(key)) {
         return fault(
-            "PostgreSQL is not served yet; it comes with a later version",
-            "write \"sqlite:cadre.db\" for now",
+            format!("the parameter {} isn't taken", shown(key)),
+            format!("use these only: {}", SERVER_PARAMETERS.join(", ")),
         );
     }
-    let remedy = "write \"sqlite:\" and the path of a file, such as \"sqlite:cadre.db\"";
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == '#';
+    if (name.is_empty() && !keys.contains(&"dbname")) || text.contains(bad) {
+        return fault("it names no database of a PostgreSQL server", SHAPE);
+    }
+    Ok(text.to_owned())
+}
+
+/// A schema's name: what needs no quotes, and isn't PostgreSQL's own.
+pub(super) fn schema_name(text: &str) -> Result<String, Fault> {
+    let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let begins = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if plain && begins && text.len() <= 40 && !text.starts_with("pg_") && text != "information_schema" {
+        return Ok(text.to_owned());
+    }
+    fault(
+        "it is not the name of a schema",
+        "write at most 40 small letters, digits and `_`, a letter first, that name nobody, such as \"practice_one\"",
+    )
+}
+
+/// `sqlite:PATH` or `postgres://…`.
+pub(super) fn database(text: &str, folder: &Path) -> Result<DatabaseUrl, Fault> {
+    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    if scheme == "postgres" || scheme == "postgresql" {
+        return server(text).map(DatabaseUrl::Server);
+    }
+    let remedy =
+        "write \"sqlite:\" and the path of a file, such as \"sqlite:cadre.db\", or \"postgres://USER@HOST/DATABASE\"";
     let Some(rest) = text.strip_prefix("sqlite:") else {
         return fault("it is not the URL of a database that Cadre knows", remedy);
     };
@@ -298,7 +349,7 @@ pub(super) fn database(text: &str, folder: &Path) -> Result<PathBuf, Fault> {
             remedy,
         );
     }
-    path(file, folder)
+    path(file, folder).map(DatabaseUrl::File)
 }
 
 pub(super) fn url(text: &str) -> Result<String, Fault> {

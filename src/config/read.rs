@@ -7,13 +7,13 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::parse::{self, Fault, fault};
+use super::parse::{self, DatabaseUrl, Fault, fault};
 use super::reader::{Part, Reader};
 use super::schema;
 use super::secrets::{Login, LoginMethod};
 use super::{
-    Absence, Cadre, Config, Database, Digest, Env, Finding, Imap, Intake, Junk, Keys, Limits, Operator, Practice,
-    Rhythm, Severity, Smtp, Texts, Therapist, Tls,
+    Absence, Cadre, Config, Database, DatabasePlace, DatabaseServer, Digest, Env, Finding, Imap, Intake, Junk, Keys,
+    Limits, Operator, Practice, Rhythm, Severity, Smtp, Texts, Therapist, Tls,
 };
 use crate::model::{Address, Language, TherapistId};
 
@@ -316,12 +316,25 @@ fn smtp(r: &mut Reader<'_>) -> Option<Smtp> {
 fn database(r: &mut Reader<'_>) -> Option<Database> {
     let part = r.part("database");
     let folder = r.folder().to_owned();
-    let path = r.parsed(&part, "url", |text| parse::database(text, &folder));
+    let url = r.parsed(&part, "url", |text| parse::database(text, &folder));
+    let password = if r.is_set(&part, "password_file") { r.secret(&part, "password_file") } else { None };
+    let schema = if r.is_set(&part, "schema") { r.parsed(&part, "schema", parse::schema_name) } else { None };
     let journal_head = r.path(&part, "journal_head");
-    if path.is_some() && path == journal_head {
-        r.error(&part, "journal_head", "it is the database's own file", "write the path of another file");
-    }
-    Some(Database { path: path?, journal_head: journal_head? })
+    let place = match url? {
+        DatabaseUrl::File(path) => {
+            if journal_head.as_ref() == Some(&path) {
+                r.error(&part, "journal_head", "it is the database's own file", "write the path of another file");
+            }
+            for key in ["password_file", "schema"] {
+                if r.is_set(&part, key) {
+                    r.error(&part, key, "SQLite has none", "remove the line, or write a postgres:// url");
+                }
+            }
+            DatabasePlace::File(path)
+        }
+        DatabaseUrl::Server(url) => DatabasePlace::Server(DatabaseServer { url, password, schema }),
+    };
+    Some(Database { place, journal_head: journal_head? })
 }
 
 fn rhythm(r: &mut Reader<'_>) -> Option<Rhythm> {

@@ -260,7 +260,27 @@ pub const SECTIONS: &[Section] = &[
         commented: false,
         doc: "What is stored: sealed letters, and facts under the record key.",
         keys: &[
-            key("url", Text, Default("\"sqlite:cadre.db\""), "\"sqlite:\" and a path."),
+            key(
+                "url",
+                Text,
+                Default("\"sqlite:cadre.db\""),
+                "\"sqlite:\" and a path, or a PostgreSQL database: \"postgres://USER@HOST/DATABASE\"; by a socket\n\
+                 \"postgres://USER@%2Frun%2Fpostgresql/DATABASE\". Where the server isn't this machine, its certificate\n\
+                 is verified (sslmode=verify-full) unless the URL says otherwise: \"…?sslmode=verify-ca&sslrootcert=ca.pem\".",
+            ),
+            key(
+                "password_file",
+                Secret,
+                Optional("\"database.password\""),
+                "PostgreSQL's password, as in [imap]. None: the server knows the user otherwise (peer, a certificate).",
+            ),
+            key(
+                "schema",
+                Text,
+                Optional("\"practice_one\""),
+                "The PostgreSQL schema of this practice, one a practice. Without it, its name is made of a keyed hash of\n\
+                 [practice] address.",
+            ),
             key(
                 "journal_head",
                 Path,

@@ -106,7 +106,7 @@ fn what_is_left_out_gets_a_sane_value() {
 fn paths_are_relative_to_the_file() {
     let config = good(GOOD);
     assert_eq!(config.keys.secret.path(), Some(Path::new("/etc/cadre/practice.key.pgp")));
-    assert_eq!(config.database.path, PathBuf::from("/etc/cadre/cadre.db"));
+    assert_eq!(config.database.file(), Some(Path::new("/etc/cadre/cadre.db")));
     assert_eq!(config.database.journal_head, PathBuf::from("/etc/cadre/journal.head"));
     assert_eq!(config.therapists[0].certificate, PathBuf::from("/etc/cadre/exemple.pgp"));
     let absolute = GOOD.replace("\"exemple.pgp\"", "\"/keys/exemple.pgp\"");
@@ -143,7 +143,7 @@ host = "192.0.2.1"
 tls = "none"
 password_file = "p"
 [database]
-url = "postgres://localhost/cadre"
+url = "mysql://localhost/cadre"
 [rhythm]
 release = "0 0 18 * * 1-5"
 cutoff = "7h"
@@ -527,7 +527,7 @@ fn what_init_writes_reads_back_as_it_was_answered() {
     assert!(
         matches!(&config.smtp.login, Some(Login { method: LoginMethod::XOAuth2 { token_command }, .. }) if token_command == "echo t")
     );
-    assert_eq!(config.database.path, PathBuf::from("/var/lib/cadre/cadre.db"));
+    assert_eq!(config.database.file(), Some(Path::new("/var/lib/cadre/cadre.db")));
     assert_eq!(config.therapists.len(), 2);
     assert_eq!(config.therapists[1].cadre.price.get(Language::Fr), "120 CHF");
     assert_eq!(config.therapists[0].cadre.price.get(Language::Fr), "90 CHF");

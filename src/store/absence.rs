@@ -1,9 +1,8 @@
 //! Absences of therapists, and the copies of unanswered letters that wait for a locum (ciphertext to the locum).
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, micros, vault};
 use crate::model::{AbsenceOrigin, AbsenceRow, ClientId, MessageRow, TherapistId};
 
@@ -52,7 +51,7 @@ impl Absence {
     }
 }
 
-fn open(vault: &Vault, row: &SqliteRow) -> Result<Absence, StoreError> {
+fn open(vault: &Vault, row: &Row) -> Result<Absence, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     let absence = Absence {
         id: AbsenceRow(read.id),
@@ -93,7 +92,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where a row was changed by somebody else; [`StoreError::Db`].
     pub async fn absences(&mut self) -> Result<Vec<Absence>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM absence ORDER BY first_day, id").fetch_all(&mut *self.conn).await?;
+        let rows = sql::query("SELECT * FROM absence ORDER BY first_day, id").fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
     }
 
@@ -102,7 +101,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::absences`].
     pub async fn absence(&mut self, id: AbsenceRow) -> Result<Option<Absence>, StoreError> {
-        let row = sqlx::query("SELECT * FROM absence WHERE id = $1").bind(id.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM absence WHERE id = $1").bind(id.0).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -112,7 +111,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn put_absence(&mut self, absence: &Absence) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO absence (id, therapist, first_day, last_day, locum, origin, unplanned, created_at, \
              announced_at, started_at, ended_at, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
              ON CONFLICT (id) DO UPDATE SET last_day = excluded.last_day, locum = excluded.locum, \
@@ -131,7 +130,7 @@ impl Tx {
         .bind(absence.started_at.map(micros))
         .bind(absence.ended_at.map(micros))
         .bind(absence.mac(self.vault()).to_vec())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         self.count_up(ABSENCES_CHANGED).await?;
         Ok(())
@@ -151,7 +150,7 @@ impl Tx {
         let mac = copy.mac(self.vault(), message, locum).to_vec();
         let sql = "INSERT INTO locum_copy (message_id, locum, data, mac) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (message_id, locum) DO NOTHING";
-        sqlx::query(sql).bind(message.0).bind(&locum.0).bind(copy.data).bind(mac).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(message.0).bind(&locum.0).bind(copy.data).bind(mac).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -169,10 +168,10 @@ impl Tx {
 
     async fn copy_for(&mut self, message: MessageRow, locum: &TherapistId) -> Result<Option<Copy>, StoreError> {
         let sql = "SELECT data, handed_at, mac FROM locum_copy WHERE message_id = $1 AND locum = $2";
-        let row = sqlx::query(sql).bind(message.0).bind(&locum.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(sql).bind(message.0).bind(&locum.0).fetch_optional(&mut self.conn).await?;
         let Some(row) = row else { return Ok(None) };
-        let copy = Copy { data: row.try_get("data")?, handed_at: row.try_get("handed_at")? };
-        if vault::same(&copy.mac(self.vault(), message, locum), row.try_get("mac")?) {
+        let copy = Copy { data: row.get("data")?, handed_at: row.get("handed_at")? };
+        if vault::same(&copy.mac(self.vault(), message, locum), row.get("mac")?) {
             Ok(Some(copy))
         } else {
             Err(StoreError::Corrupt { table: COPIES, row: message.0 })
@@ -187,7 +186,7 @@ impl Tx {
         let sql = "SELECT message.id FROM locum_copy JOIN message ON message.id = locum_copy.message_id \
                    WHERE message.client_id = $1 AND locum_copy.locum = $2 AND locum_copy.data IS NOT NULL \
                    ORDER BY message.at, message.id";
-        let ids = sqlx::query_scalar(sql).bind(client.0).bind(&locum.0).fetch_all(&mut *self.conn).await?;
+        let ids = sql::scalar(sql).bind(client.0).bind(&locum.0).fetch_all(&mut self.conn).await?;
         Ok(ids.into_iter().map(MessageRow).collect())
     }
 
@@ -204,8 +203,8 @@ impl Tx {
         let copy = Copy { data: None, handed_at: Some(micros(at)) };
         let mac = copy.mac(self.vault(), message, locum).to_vec();
         let sql = "UPDATE locum_copy SET data = NULL, handed_at = $3, mac = $4 WHERE message_id = $1 AND locum = $2";
-        let query = sqlx::query(sql).bind(message.0).bind(&locum.0).bind(copy.handed_at).bind(mac);
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query(sql).bind(message.0).bind(&locum.0).bind(copy.handed_at).bind(mac);
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -229,7 +228,7 @@ impl Tx {
     pub async fn destroy_answered_copies(&mut self) -> Result<u64, StoreError> {
         let sql = "DELETE FROM locum_copy WHERE EXISTS (SELECT 1 FROM message JOIN turn ON turn.id = message.turn_id \
                    WHERE message.id = locum_copy.message_id AND turn.state <> 'open')";
-        Ok(sqlx::query(sql).execute(&mut *self.conn).await?.rows_affected())
+        Ok(sql::query(sql).execute(&mut self.conn).await?.rows_affected())
     }
 
     /// Destroys all copies of a client's letters: nobody stands in for them any more. The letters that had one.
@@ -239,7 +238,7 @@ impl Tx {
     pub async fn destroy_copies_from(&mut self, client: ClientId) -> Result<Vec<MessageRow>, StoreError> {
         let sql = "DELETE FROM locum_copy WHERE message_id IN (SELECT id FROM message WHERE client_id = $1) \
                    RETURNING message_id";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
+        let ids: Vec<i64> = sql::scalar(sql).bind(client.0).fetch_all(&mut self.conn).await?;
         Ok(ids.into_iter().map(MessageRow).collect())
     }
 
@@ -250,6 +249,6 @@ impl Tx {
     pub async fn destroy_copies_of(&mut self, therapist: &TherapistId) -> Result<u64, StoreError> {
         let sql = "DELETE FROM locum_copy WHERE EXISTS (SELECT 1 FROM message \
                    WHERE message.id = locum_copy.message_id AND message.therapist = $1)";
-        Ok(sqlx::query(sql).bind(&therapist.0).execute(&mut *self.conn).await?.rows_affected())
+        Ok(sql::query(sql).bind(&therapist.0).execute(&mut self.conn).await?.rows_affected())
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, micros, vault};
 use crate::model::{Address, ClientId, CrisisClass, Kind, MessageRow, OutboxRow, Scanned, TherapistId, Verdict};
 
@@ -87,7 +87,7 @@ fn told_text(told: &BTreeMap<String, i64>) -> String {
     serde_json::Value::Object(told.collect()).to_string()
 }
 
-fn open(vault: &Vault, row: &SqliteRow) -> Result<Alert, StoreError> {
+fn open(vault: &Vault, row: &Row) -> Result<Alert, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     let what = NewAlert {
         client: read.get::<Option<i64>>("client_id")?.map(ClientId),
@@ -115,8 +115,8 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Alert, StoreError> {
 }
 
 /// Those that nobody else than Cadre has changed; the others are named in the log and hide none of them.
-fn sound(vault: &Vault, rows: &[SqliteRow]) -> Result<Vec<Alert>, StoreError> {
-    let sound = |row: &SqliteRow| match open(vault, row) {
+fn sound(vault: &Vault, rows: &[Row]) -> Result<Vec<Alert>, StoreError> {
+    let sound = |row: &Row| match open(vault, row) {
         Err(error @ StoreError::Corrupt { .. }) => {
             tracing::error!(%error, "an alert is left out");
             None
@@ -152,7 +152,7 @@ impl Tx {
             told: BTreeMap::new(),
         };
         let mac = alert.mac(self.vault()).to_vec();
-        sqlx::query(
+        sql::query(
             "INSERT INTO alert (id, client_id, therapist, message_id, class, rules, verdict, number, arrived_at, \
              safety, passed_on, first_at, last_at, sent, next_at, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 0, $13, $14)",
@@ -171,7 +171,7 @@ impl Tx {
         .bind(micros(at))
         .bind(micros(next_at))
         .bind(mac)
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(id)
     }
@@ -190,7 +190,7 @@ impl Tx {
         change(&mut alert);
         let sql = "UPDATE alert SET therapist = $8, last_at = $2, sent = $3, next_at = $4, told = $5, answered_at = $6, mac = $7 \
                    WHERE id = $1";
-        sqlx::query(sql)
+        sql::query(sql)
             .bind(id)
             .bind(micros(alert.last_at))
             .bind(alert.sent)
@@ -199,7 +199,7 @@ impl Tx {
             .bind(alert.answered_at.map(micros))
             .bind(alert.mac(self.vault()).to_vec())
             .bind(&alert.what.therapist.0)
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<u32, StoreError> {
         let sql = "SELECT * FROM alert WHERE client_id = $1 AND answered_at IS NULL";
-        let rows = sqlx::query(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(client.0).fetch_all(&mut self.conn).await?;
         let mut moved = 0;
         for row in &rows {
             let id = open(self.vault(), row)?.id;
@@ -281,7 +281,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where its MAC doesn't hold; [`StoreError::Db`].
     pub async fn alert(&mut self, id: i64) -> Result<Option<Alert>, StoreError> {
-        let row = sqlx::query("SELECT * FROM alert WHERE id = $1").bind(id).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM alert WHERE id = $1").bind(id).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -292,7 +292,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn open_alerts(&mut self) -> Result<Vec<Alert>, StoreError> {
         let sql = "SELECT * FROM alert WHERE answered_at IS NULL ORDER BY first_at, id";
-        let rows = sqlx::query(sql).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).fetch_all(&mut self.conn).await?;
         sound(self.vault(), &rows)
     }
 
@@ -307,8 +307,8 @@ impl Tx {
     ) -> Result<Vec<Alert>, StoreError> {
         let sql = "SELECT * FROM alert WHERE client_id IS $1 AND therapist = $2 AND answered_at IS NULL \
                    ORDER BY first_at, id";
-        let query = sqlx::query(sql).bind(client.map(|client| client.0)).bind(&therapist.0);
-        let rows = query.fetch_all(&mut *self.conn).await?;
+        let query = sql::query(sql).bind(client.map(|client| client.0)).bind(&therapist.0);
+        let rows = query.fetch_all(&mut self.conn).await?;
         sound(self.vault(), &rows)
     }
 
@@ -318,7 +318,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn due_alerts(&mut self, now: DateTime<Utc>) -> Result<Vec<Alert>, StoreError> {
         let sql = "SELECT * FROM alert WHERE next_at <= $1 ORDER BY next_at, id";
-        let rows = sqlx::query(sql).bind(micros(now)).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(micros(now)).fetch_all(&mut self.conn).await?;
         sound(self.vault(), &rows)
     }
 
@@ -328,7 +328,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn changed_alerts(&mut self, since: DateTime<Utc>) -> Result<usize, StoreError> {
         let sql = "SELECT * FROM alert WHERE first_at >= $1";
-        let rows = sqlx::query(sql).bind(micros(since)).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(micros(since)).fetch_all(&mut self.conn).await?;
         Ok(rows.len() - sound(self.vault(), &rows)?.len())
     }
 
@@ -343,8 +343,8 @@ impl Tx {
         since: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let sql = "SELECT COUNT(*) FROM alert WHERE client_id IS $1 AND first_at >= $2 AND class = $3 AND sent > 0";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(client.map(|client| client.0)).bind(micros(since));
-        Ok(query.bind(class.as_str()).fetch_one(&mut *self.conn).await?.unsigned_abs())
+        let query = sql::scalar::<i64>(sql).bind(client.map(|client| client.0)).bind(micros(since));
+        Ok(query.bind(class.as_str()).fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// Mails about this person's alerts, or about strangers', that still wait to leave to this reader.
@@ -358,9 +358,9 @@ impl Tx {
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let sql = "SELECT id FROM outbox WHERE kind = $1 AND client_id IS $2 AND therapist = $3 \
                    AND state IN ('waiting', 'leaving')";
-        let query = sqlx::query_scalar(sql).bind(Kind::Alert.as_str());
+        let query = sql::scalar(sql).bind(Kind::Alert.as_str());
         let query = query.bind(client.map(|client| client.0)).bind(&reader.0);
-        Ok(query.fetch_all(&mut *self.conn).await?.into_iter().map(OutboxRow).collect())
+        Ok(query.fetch_all(&mut self.conn).await?.into_iter().map(OutboxRow).collect())
     }
 
     /// What the scans of a client's mail outside of turns came to: what arrived since then, and what is held.
@@ -370,9 +370,9 @@ impl Tx {
     pub async fn scans(&mut self, client: ClientId, since: DateTime<Utc>) -> Result<Vec<Scanned>, StoreError> {
         let sql = "SELECT DISTINCT scan FROM message WHERE client_id = $1 AND scan IS NOT NULL AND state <> 'discarded' \
                    AND (state = 'held' OR turn_id IS NULL AND at >= $2)";
-        let query = sqlx::query_scalar::<_, String>(sql).bind(client.0).bind(micros(since));
+        let query = sql::scalar::<String>(sql).bind(client.0).bind(micros(since));
         let corrupt = |_| StoreError::Corrupt { table: "message", row: 0 };
-        query.fetch_all(&mut *self.conn).await?.iter().map(|word| word.parse().map_err(corrupt)).collect()
+        query.fetch_all(&mut self.conn).await?.iter().map(|word| word.parse().map_err(corrupt)).collect()
     }
 
     /// The number of a stranger's newest request.
@@ -383,6 +383,6 @@ impl Tx {
         let hash = self.vault().address(sender).to_vec();
         let sql = "SELECT request_code FROM message WHERE sender_hash = $1 AND request_code IS NOT NULL \
                    ORDER BY at DESC LIMIT 1";
-        Ok(sqlx::query_scalar(sql).bind(hash).fetch_optional(&mut *self.conn).await?)
+        Ok(sql::scalar(sql).bind(hash).fetch_optional(&mut self.conn).await?)
     }
 }

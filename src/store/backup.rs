@@ -11,8 +11,13 @@ use nix::fcntl::{Flock, FlockArg};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
+use super::engine::Engine;
 use super::journal::stored_head;
+use super::sql::{self, Row};
 use super::{JournalHead, RunLock, Store, StoreError, Tx, micros, private_file};
+
+const BACKUP_OF_SERVER: &str =
+    "copy a PostgreSQL database with `pg_dump --format=custom --schema=SCHEMA`, one schema a practice";
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -57,7 +62,7 @@ impl RunLock {
         let path = beside(database, ".lock");
         let file = private_file(&path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Self { _file: file }),
+            Ok(file) => Ok(Self { _file: Some(file) }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked { path }),
             Err((_, errno)) => Err(StoreError::File { path, source: errno.into() }),
         }
@@ -71,6 +76,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`]: nothing is overwritten. [`StoreError::File`], [`StoreError::Db`]: there is no copy.
     pub async fn back_up(&self, to: &Path) -> Result<JournalHead, StoreError> {
+        if self.0.engine.file().is_none() {
+            return Err(StoreError::NotOfFile { remedy: BACKUP_OF_SERVER });
+        }
         if is_there(to) {
             return Err(StoreError::Exists { path: to.to_owned() });
         }
@@ -90,7 +98,10 @@ impl Store {
     async fn copy_into(&self, new: &Path) -> Result<JournalHead, StoreError> {
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new).map_err(unusable(new))?;
         let name = new.to_str().ok_or(StoreError::Url)?;
-        let mut conn = self.0.writer.acquire().await?;
+        let Engine::Lite { writer, .. } = &self.0.engine else {
+            return Err(StoreError::NotOfFile { remedy: BACKUP_OF_SERVER });
+        };
+        let mut conn = writer.acquire().await?;
         sqlx::query("VACUUM INTO $1").bind(name).execute(&mut *conn).await?;
         drop(conn);
         created.sync_all().map_err(unusable(new))?;
@@ -99,16 +110,19 @@ impl Store {
         checked(sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut copy).await?)?;
         let last = sqlx::query("SELECT seq, mac FROM journal ORDER BY seq DESC LIMIT 1");
         let last = last.fetch_optional(&mut copy).await?;
-        last.map_or_else(|| Ok(JournalHead::genesis(&self.0.vault)), |row| stored_head(&row))
+        last.map_or_else(|| Ok(JournalHead::genesis(&self.0.vault)), |row| stored_head(&Row::Lite(row)))
     }
 
-    /// SQLite's own check of the file.
+    /// SQLite's own check of the file; PostgreSQL has none that a client can ask for.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::Db`].
     pub async fn quick_check(&self) -> Result<(), StoreError> {
         let mut tx = self.read().await?;
-        checked(sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *tx.conn).await?)
+        if self.0.engine.file().is_none() {
+            return Ok(());
+        }
+        checked(sql::scalar::<String>("PRAGMA quick_check(1)").fetch_one(&mut tx.conn).await?)
     }
 }
 
@@ -125,7 +139,7 @@ impl Tx {
     pub async fn hold_due(&mut self, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let sql = "UPDATE outbox SET state = 'held' WHERE state IN ('waiting', 'leaving') \
                    AND (not_before <= $1 OR attempts > 0) AND kind <> 'health-alarm'";
-        Ok(sqlx::query(sql).bind(micros(now)).execute(&mut *self.conn).await?.rows_affected())
+        Ok(sql::query(sql).bind(micros(now)).execute(&mut self.conn).await?.rows_affected())
     }
 }
 

@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc, Weekday};
 use rand::Rng;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use super::care::{Care, care_text};
+use super::sql::{self, Row};
 use super::{Lookup, MacParts, Reader, StoreError, Tx, Vault, is_unique, micros, micros_opt, vault};
 use crate::model::{Address, Channel, ClientCode, ClientId, ClientState, Language, TherapistId};
 
@@ -118,27 +117,27 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
-            id: row.try_get("id")?,
-            code: row.try_get("code")?,
-            therapist: row.try_get("therapist")?,
-            state: row.try_get("state")?,
-            channel: row.try_get("channel")?,
-            language: row.try_get("language")?,
-            address: row.try_get("address")?,
-            address_hash: row.try_get("address_hash")?,
-            name: row.try_get("name")?,
-            label: row.try_get("label")?,
-            certificate: row.try_get("certificate")?,
-            fingerprint: row.try_get("fingerprint")?,
-            fingerprint_hash: row.try_get("fingerprint_hash")?,
-            weekdays: row.try_get("weekdays")?,
-            thread_root: row.try_get("thread_root")?,
-            consent_note: row.try_get("consent_note")?,
-            consented_at: row.try_get("consented_at")?,
-            created_at: row.try_get("created_at")?,
-            care: row.try_get("care")?,
+            id: row.get("id")?,
+            code: row.get("code")?,
+            therapist: row.get("therapist")?,
+            state: row.get("state")?,
+            channel: row.get("channel")?,
+            language: row.get("language")?,
+            address: row.get("address")?,
+            address_hash: row.get("address_hash")?,
+            name: row.get("name")?,
+            label: row.get("label")?,
+            certificate: row.get("certificate")?,
+            fingerprint: row.get("fingerprint")?,
+            fingerprint_hash: row.get("fingerprint_hash")?,
+            weekdays: row.get("weekdays")?,
+            thread_root: row.get("thread_root")?,
+            consent_note: row.get("consent_note")?,
+            consented_at: row.get("consented_at")?,
+            created_at: row.get("created_at")?,
+            care: row.get("care")?,
         })
     }
 
@@ -183,7 +182,7 @@ fn tampered(code: &str, id: i64) -> StoreError {
     code.parse().map_or(StoreError::Corrupt { table: TABLE, row: id }, |code| StoreError::Tampered { code })
 }
 
-fn open(vault: &Vault, row: &SqliteRow) -> Result<Client, StoreError> {
+fn open(vault: &Vault, row: &Row) -> Result<Client, StoreError> {
     let raw = Raw::read(row)?;
     let read = Reader::new(vault, TABLE, row)?;
     if !vault::same(&raw.mac(vault), read.get("mac")?) {
@@ -222,9 +221,9 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Client, StoreError> {
 }
 
 fn taken(error: sqlx::Error) -> StoreError {
-    if is_unique(&error, "client.address_hash") {
+    if is_unique(&error, "client.address_hash", "client_address_hash_key") {
         StoreError::AddressTaken
-    } else if is_unique(&error, "client.fingerprint_hash") {
+    } else if is_unique(&error, "client.fingerprint_hash", "client_fingerprint_hash_key") {
         StoreError::CertificateTaken
     } else {
         error.into()
@@ -266,7 +265,7 @@ impl Tx {
             care: care_text(&new.care),
         };
         raw.pin(&vault, new.certificate.as_ref());
-        sqlx::query(
+        sql::query(
             "INSERT INTO client (id, code, therapist, state, channel, language, address, address_hash, name, label, \
              certificate, fingerprint, fingerprint_hash, weekdays, thread_root, consent_note, consented_at, created_at, care, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
@@ -291,7 +290,7 @@ impl Tx {
         .bind(raw.created_at)
         .bind(&raw.care)
         .bind(raw.mac(&vault).as_slice())
-        .execute(&mut *self.conn)
+        .try_execute(&mut self.conn)
         .await
         .map_err(taken)?;
         self.set_handles(id, new.certificate.as_ref()).await?;
@@ -301,9 +300,9 @@ impl Tx {
     async fn fresh_code(&mut self) -> Result<ClientCode, StoreError> {
         for _ in 0..200 {
             let code = ClientCode::from_bits(rand::rng().next_u32());
-            let done = sqlx::query("INSERT INTO used_code (code) VALUES ($1) ON CONFLICT (code) DO NOTHING")
+            let done = sql::query("INSERT INTO used_code (code) VALUES ($1) ON CONFLICT (code) DO NOTHING")
                 .bind(code.as_str())
-                .execute(&mut *self.conn)
+                .execute(&mut self.conn)
                 .await?;
             if done.rows_affected() == 1 {
                 return Ok(code);
@@ -313,17 +312,17 @@ impl Tx {
     }
 
     async fn set_handles(&mut self, id: i64, certificate: Option<&Certificate>) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM client_key WHERE client_id = $1").bind(id).execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM client_key WHERE client_id = $1").bind(id).execute(&mut self.conn).await?;
         let Some(certificate) = certificate else { return Ok(()) };
         for text in certificate.handles.iter().chain([&certificate.fingerprint]) {
             let hash = self.vault().lookup(Lookup::KeyHandle, handle(text).as_bytes());
-            sqlx::query(
+            sql::query(
                 "INSERT INTO client_key (handle_hash, client_id) VALUES ($1, $2) \
                  ON CONFLICT (handle_hash, client_id) DO NOTHING",
             )
             .bind(hash.as_slice())
             .bind(id)
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         }
         Ok(())
@@ -334,7 +333,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Tampered`] where its MAC doesn't hold; [`StoreError::Db`].
     pub async fn client(&mut self, id: ClientId) -> Result<Option<Client>, StoreError> {
-        let row = sqlx::query("SELECT * FROM client WHERE id = $1").bind(id.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM client WHERE id = $1").bind(id.0).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -343,8 +342,8 @@ impl Tx {
     /// # Errors
     /// As [`Tx::client`].
     pub async fn client_by_code(&mut self, code: &ClientCode) -> Result<Option<Client>, StoreError> {
-        let row = sqlx::query("SELECT * FROM client WHERE code = $1").bind(code.as_str());
-        let row = row.fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM client WHERE code = $1").bind(code.as_str());
+        let row = row.fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -354,8 +353,8 @@ impl Tx {
     /// As [`Tx::client`].
     pub async fn client_by_address(&mut self, address: &Address) -> Result<Option<Client>, StoreError> {
         let hash = self.vault().address(address);
-        let row = sqlx::query("SELECT * FROM client WHERE address_hash = $1").bind(hash.as_slice());
-        let row = row.fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM client WHERE address_hash = $1").bind(hash.as_slice());
+        let row = row.fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -365,12 +364,12 @@ impl Tx {
     /// As [`Tx::client`].
     pub async fn clients_by_handle(&mut self, key_handle: &str) -> Result<Vec<Client>, StoreError> {
         let hash = self.vault().lookup(Lookup::KeyHandle, handle(key_handle).as_bytes());
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT client.* FROM client_key JOIN client ON client.id = client_key.client_id \
              WHERE client_key.handle_hash = $1 ORDER BY client.id",
         )
         .bind(hash.as_slice())
-        .fetch_all(&mut *self.conn)
+        .fetch_all(&mut self.conn)
         .await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
     }
@@ -381,7 +380,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::client`].
     pub async fn clients(&mut self) -> Result<Vec<Client>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM client ORDER BY code").fetch_all(&mut *self.conn).await?;
+        let rows = sql::query("SELECT * FROM client ORDER BY code").fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
     }
 
@@ -390,21 +389,21 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn client_ids(&mut self) -> Result<Vec<ClientId>, StoreError> {
-        let ids = sqlx::query_scalar("SELECT id FROM client ORDER BY code").fetch_all(&mut *self.conn).await?;
+        let ids = sql::scalar("SELECT id FROM client ORDER BY code").fetch_all(&mut self.conn).await?;
         Ok(ids.into_iter().map(ClientId).collect())
     }
 
     /// Changes a verified record and MACs it anew.
     async fn change_client(&mut self, id: ClientId, change: impl FnOnce(&mut Raw, &Vault)) -> Result<(), StoreError> {
         let vault = self.vault().clone();
-        let row = sqlx::query("SELECT * FROM client WHERE id = $1").bind(id.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM client WHERE id = $1").bind(id.0).fetch_optional(&mut self.conn).await?;
         let row = row.ok_or(StoreError::Missing { table: TABLE, row: id.0 })?;
         let mut raw = Raw::read(&row)?;
-        if !vault::same(&raw.mac(&vault), row.try_get("mac")?) {
+        if !vault::same(&raw.mac(&vault), row.get("mac")?) {
             return Err(tampered(&raw.code, raw.id));
         }
         change(&mut raw, &vault);
-        sqlx::query(
+        sql::query(
             "UPDATE client SET therapist = $2, state = $3, channel = $4, language = $5, address = $6, address_hash = $7, \
              name = $8, label = $9, certificate = $10, fingerprint = $11, fingerprint_hash = $12, weekdays = $13, \
              consent_note = $14, consented_at = $15, care = $16, mac = $17 WHERE id = $1",
@@ -426,7 +425,7 @@ impl Tx {
         .bind(raw.consented_at)
         .bind(&raw.care)
         .bind(raw.mac(&vault).as_slice())
-        .execute(&mut *self.conn)
+        .try_execute(&mut self.conn)
         .await
         .map_err(taken)?;
         Ok(())
@@ -546,8 +545,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_about_keys_at(&mut self, id: ClientId, at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE client SET about_keys_at = $2 WHERE id = $1").bind(id.0).bind(micros_opt(at));
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query("UPDATE client SET about_keys_at = $2 WHERE id = $1").bind(id.0).bind(micros_opt(at));
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -556,8 +555,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_key_notice_at(&mut self, id: ClientId, at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE client SET key_notice_at = $2 WHERE id = $1").bind(id.0).bind(micros_opt(at));
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query("UPDATE client SET key_notice_at = $2 WHERE id = $1").bind(id.0).bind(micros_opt(at));
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 }

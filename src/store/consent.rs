@@ -1,9 +1,8 @@
 //! Wordings of the frame, the letters that asked about them, what was agreed to, and cards.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{MacParts, StoreError, Tx, Vault, micros, time, vault};
 use crate::model::{Channel, ClientId, Language, OutboxRow, TherapistId, Verdict};
 
@@ -91,23 +90,23 @@ fn card_mac(vault: &Vault, client: ClientId, at: i64, data: &[u8]) -> [u8; 32] {
     MacParts::default().int(Some(client.0)).int(Some(at)).add(Some(data)).mac(vault, CARD)
 }
 
-fn open_consent(vault: &Vault, row: &SqliteRow) -> Result<Consent, StoreError> {
-    let id: i64 = row.try_get("id")?;
+fn open_consent(vault: &Vault, row: &Row) -> Result<Consent, StoreError> {
+    let id: i64 = row.get("id")?;
     let corrupt = || StoreError::Corrupt { table: CONSENT, row: id };
-    let verdict: Option<&str> = row.try_get("verdict")?;
+    let verdict: Option<&str> = row.get("verdict")?;
     let consent = Consent {
         wording: Wording {
-            therapist: TherapistId(row.try_get("therapist")?),
-            language: row.try_get::<&str, _>("language")?.parse().map_err(|_| corrupt())?,
-            channel: row.try_get::<&str, _>("channel")?.parse().map_err(|_| corrupt())?,
-            number: row.try_get("number")?,
-            hash: row.try_get("hash")?,
+            therapist: TherapistId(row.get("therapist")?),
+            language: row.get::<&str>("language")?.parse().map_err(|_| corrupt())?,
+            channel: row.get::<&str>("channel")?.parse().map_err(|_| corrupt())?,
+            number: row.get("number")?,
+            hash: row.get("hash")?,
         },
-        at: time(CONSENT, id, row.try_get("at")?)?,
+        at: time(CONSENT, id, row.get("at")?)?,
         verdict: verdict.map(|word| word.parse().map_err(|_| corrupt())).transpose()?,
     };
-    let expected = consent_mac(vault, id, ClientId(row.try_get("client_id")?), &consent);
-    if vault::same(&expected, row.try_get("mac")?) { Ok(consent) } else { Err(corrupt()) }
+    let expected = consent_mac(vault, id, ClientId(row.get("client_id")?), &consent);
+    if vault::same(&expected, row.get("mac")?) { Ok(consent) } else { Err(corrupt()) }
 }
 
 impl Tx {
@@ -126,16 +125,16 @@ impl Tx {
     ) -> Result<(Wording, bool), StoreError> {
         let sql = "SELECT number, hash, first_at, mac FROM frame_version WHERE therapist = $1 AND language = $2 \
                    AND channel = $3 ORDER BY number DESC LIMIT 1";
-        let newest = sqlx::query(sql).bind(&therapist.0).bind(language.as_str()).bind(channel.as_str());
-        let newest = newest.fetch_optional(&mut *self.conn).await?;
+        let newest = sql::query(sql).bind(&therapist.0).bind(language.as_str()).bind(channel.as_str());
+        let newest = newest.fetch_optional(&mut self.conn).await?;
         let wording = |number| Wording { therapist: therapist.clone(), language, channel, number, hash: hash.to_vec() };
         let mut next = 1;
         if let Some(row) = newest {
-            let number: u32 = row.try_get("number")?;
-            if row.try_get::<&[u8], _>("hash")? == hash {
+            let number: u32 = row.get("number")?;
+            if row.get::<&[u8]>("hash")? == hash {
                 let known = wording(number);
-                let expected = version_mac(self.vault(), &known, row.try_get("first_at")?);
-                if vault::same(&expected, row.try_get("mac")?) {
+                let expected = version_mac(self.vault(), &known, row.get("first_at")?);
+                if vault::same(&expected, row.get("mac")?) {
                     return Ok((known, false));
                 }
                 tracing::warn!(
@@ -147,7 +146,7 @@ impl Tx {
         }
         let new = wording(next);
         let mac = version_mac(self.vault(), &new, micros(at));
-        sqlx::query(
+        sql::query(
             "INSERT INTO frame_version (therapist, language, channel, number, hash, first_at, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -158,7 +157,7 @@ impl Tx {
         .bind(hash)
         .bind(micros(at))
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok((new, true))
     }
@@ -175,9 +174,9 @@ impl Tx {
     ) -> Result<Option<Wording>, StoreError> {
         let sql = "SELECT number, hash FROM frame_version WHERE therapist = $1 AND language = $2 AND channel = $3 \
                    ORDER BY number DESC LIMIT 1";
-        let newest = sqlx::query(sql).bind(&therapist.0).bind(language.as_str()).bind(channel.as_str());
-        let Some(row) = newest.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
-        let (number, hash) = (row.try_get("number")?, row.try_get("hash")?);
+        let newest = sql::query(sql).bind(&therapist.0).bind(language.as_str()).bind(channel.as_str());
+        let Some(row) = newest.fetch_optional(&mut self.conn).await? else { return Ok(None) };
+        let (number, hash) = (row.get("number")?, row.get("hash")?);
         Ok(Some(Wording { therapist: therapist.clone(), language, channel, number, hash }))
     }
 
@@ -193,7 +192,7 @@ impl Tx {
         at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mac = letter_mac(self.vault(), letter.0, client, wording, micros(at));
-        sqlx::query(
+        sql::query(
             "INSERT INTO frame_letter (outbox_id, client_id, therapist, language, channel, number, at, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -205,7 +204,7 @@ impl Tx {
         .bind(wording.number)
         .bind(micros(at))
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -222,19 +221,19 @@ impl Tx {
     ) -> Result<Vec<(OutboxRow, DateTime<Utc>)>, StoreError> {
         let sql = "SELECT outbox_id, at, mac FROM frame_letter WHERE client_id = $1 AND therapist = $2 AND language = $3 \
                    AND channel = $4 AND number = $5 ORDER BY at DESC, outbox_id DESC";
-        let rows = sqlx::query(sql)
+        let rows = sql::query(sql)
             .bind(client.0)
             .bind(&wording.therapist.0)
             .bind(wording.language.as_str())
             .bind(wording.channel.as_str())
             .bind(wording.number)
-            .fetch_all(&mut *self.conn)
+            .fetch_all(&mut self.conn)
             .await?;
         let mut letters = Vec::with_capacity(rows.len());
         for row in &rows {
-            let (id, at): (i64, i64) = (row.try_get("outbox_id")?, row.try_get("at")?);
+            let (id, at): (i64, i64) = (row.get("outbox_id")?, row.get("at")?);
             let expected = letter_mac(self.vault(), id, client, wording, at);
-            if vault::same(&expected, row.try_get("mac")?) {
+            if vault::same(&expected, row.get("mac")?) {
                 letters.push((OutboxRow(id), time(LETTER, id, at)?));
             }
         }
@@ -248,7 +247,7 @@ impl Tx {
     pub async fn add_consent(&mut self, client: ClientId, consent: &Consent) -> Result<(), StoreError> {
         let id = self.new_id();
         let mac = consent_mac(self.vault(), id, client, consent);
-        sqlx::query(
+        sql::query(
             "INSERT INTO consent (id, client_id, therapist, language, channel, number, hash, at, verdict, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
@@ -262,7 +261,7 @@ impl Tx {
         .bind(micros(consent.at))
         .bind(consent.verdict.map(Verdict::as_str))
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -273,7 +272,7 @@ impl Tx {
     /// [`StoreError::Corrupt`] where it was changed; [`StoreError::Db`].
     pub async fn last_consent(&mut self, client: ClientId) -> Result<Option<Consent>, StoreError> {
         let sql = "SELECT * FROM consent WHERE client_id = $1 ORDER BY at DESC, id DESC LIMIT 1";
-        let row = sqlx::query(sql).bind(client.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(sql).bind(client.0).fetch_optional(&mut self.conn).await?;
         row.map(|row| open_consent(self.vault(), &row)).transpose()
     }
 
@@ -282,7 +281,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::last_consent`].
     pub async fn consent(&mut self, id: i64) -> Result<Option<Consent>, StoreError> {
-        let row = sqlx::query("SELECT * FROM consent WHERE id = $1").bind(id).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM consent WHERE id = $1").bind(id).fetch_optional(&mut self.conn).await?;
         row.map(|row| open_consent(self.vault(), &row)).transpose()
     }
 
@@ -292,7 +291,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn set_card(&mut self, client: ClientId, data: &[u8], at: DateTime<Utc>) -> Result<(), StoreError> {
         let mac = card_mac(self.vault(), client, micros(at), data);
-        sqlx::query(
+        sql::query(
             "INSERT INTO card (client_id, at, data, mac) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (client_id) DO UPDATE SET at = excluded.at, data = excluded.data, mac = excluded.mac",
         )
@@ -300,7 +299,7 @@ impl Tx {
         .bind(micros(at))
         .bind(data)
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -310,10 +309,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where it was changed; [`StoreError::Db`].
     pub async fn card(&mut self, client: ClientId) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, StoreError> {
-        let row = sqlx::query("SELECT at, data, mac FROM card WHERE client_id = $1").bind(client.0);
-        let Some(row) = row.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
-        let (at, data): (i64, Vec<u8>) = (row.try_get("at")?, row.try_get("data")?);
-        if !vault::same(&card_mac(self.vault(), client, at, &data), row.try_get("mac")?) {
+        let row = sql::query("SELECT at, data, mac FROM card WHERE client_id = $1").bind(client.0);
+        let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
+        let (at, data): (i64, Vec<u8>) = (row.get("at")?, row.get("data")?);
+        if !vault::same(&card_mac(self.vault(), client, at, &data), row.get("mac")?) {
             return Err(StoreError::Corrupt { table: CARD, row: client.0 });
         }
         Ok(Some((data, time(CARD, client.0, at)?)))
@@ -324,8 +323,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn drop_card(&mut self, client: ClientId) -> Result<bool, StoreError> {
-        let query = sqlx::query("DELETE FROM card WHERE client_id = $1").bind(client.0);
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() > 0)
+        let query = sql::query("DELETE FROM card WHERE client_id = $1").bind(client.0);
+        Ok(query.execute(&mut self.conn).await?.rows_affected() > 0)
     }
 
     /// Takes everything that names somebody out of the record of a client who never came to be one: address, name,
@@ -351,14 +350,14 @@ impl Tx {
             "UPDATE outbox SET facts = NULL, recipient = NULL, mail_id = NULL, mail_id_hash = NULL, frozen = NULL \
              WHERE client_id = $1 AND state IN ('cancelled', 'failed', 'sent', 'replaced')",
         ] {
-            sqlx::query(sql).bind(client.0).execute(&mut *self.conn).await?;
+            sql::query(sql).bind(client.0).execute(&mut self.conn).await?;
         }
         self.blank_client(client).await
     }
 
     async fn outbox_of_client(&mut self, client: ClientId) -> Result<Vec<OutboxRow>, StoreError> {
         let sql = "SELECT id FROM outbox WHERE client_id = $1 AND state IN ('waiting', 'held') ";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
+        let ids: Vec<i64> = sql::scalar(sql).bind(client.0).fetch_all(&mut self.conn).await?;
         Ok(ids.into_iter().map(OutboxRow).collect())
     }
 }

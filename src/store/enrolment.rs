@@ -1,9 +1,8 @@
 //! Invitations, the keys that answered them, and therapists' keys on the first day.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, micros, micros_opt, time, vault};
 use crate::model::{ClientId, Kind, MessageRow, TherapistId};
 
@@ -71,7 +70,7 @@ fn offer_mac(vault: &Vault, offer: &KeyOffer, certificate: &[u8], fingerprint: &
         .mac(vault, OFFER)
 }
 
-fn open_offer(vault: &Vault, row: &SqliteRow) -> Result<KeyOffer, StoreError> {
+fn open_offer(vault: &Vault, row: &Row) -> Result<KeyOffer, StoreError> {
     let read = Reader::new(vault, OFFER, row)?;
     let offer = KeyOffer {
         id: read.id,
@@ -88,16 +87,16 @@ fn open_offer(vault: &Vault, row: &SqliteRow) -> Result<KeyOffer, StoreError> {
     if vault::same(&expected, read.get("mac")?) { Ok(offer) } else { Err(read.corrupt()) }
 }
 
-fn open_enrolment(vault: &Vault, row: &SqliteRow) -> Result<Enrolment, StoreError> {
-    let id: i64 = row.try_get("client_id")?;
-    let reminded: Option<i64> = row.try_get("reminded_at")?;
+fn open_enrolment(vault: &Vault, row: &Row) -> Result<Enrolment, StoreError> {
+    let id: i64 = row.get("client_id")?;
+    let reminded: Option<i64> = row.get("reminded_at")?;
     let enrolment = Enrolment {
         client: ClientId(id),
-        invited_at: time(ENROLMENT, id, row.try_get("invited_at")?)?,
-        rekey: row.try_get("rekey")?,
+        invited_at: time(ENROLMENT, id, row.get("invited_at")?)?,
+        rekey: row.get("rekey")?,
         reminded_at: reminded.map(|at| time(ENROLMENT, id, at)).transpose()?,
     };
-    if vault::same(&enrolment.mac(vault), row.try_get("mac")?) {
+    if vault::same(&enrolment.mac(vault), row.get("mac")?) {
         Ok(enrolment)
     } else {
         Err(StoreError::Corrupt { table: ENROLMENT, row: id })
@@ -111,7 +110,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn set_enrolment(&mut self, enrolment: &Enrolment) -> Result<(), StoreError> {
         let mac = enrolment.mac(self.vault());
-        sqlx::query(
+        sql::query(
             "INSERT INTO enrolment (client_id, invited_at, rekey, reminded_at, mac) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (client_id) DO UPDATE SET invited_at = excluded.invited_at, rekey = excluded.rekey, \
              reminded_at = excluded.reminded_at, mac = excluded.mac",
@@ -121,7 +120,7 @@ impl Tx {
         .bind(enrolment.rekey)
         .bind(micros_opt(enrolment.reminded_at))
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -131,8 +130,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Db`].
     pub async fn enrolment(&mut self, client: ClientId) -> Result<Option<Enrolment>, StoreError> {
-        let row = sqlx::query("SELECT * FROM enrolment WHERE client_id = $1").bind(client.0);
-        let row = row.fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM enrolment WHERE client_id = $1").bind(client.0);
+        let row = row.fetch_optional(&mut self.conn).await?;
         row.map(|row| open_enrolment(self.vault(), &row)).transpose()
     }
 
@@ -141,7 +140,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::enrolment`].
     pub async fn enrolments(&mut self) -> Result<Vec<Enrolment>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM enrolment ORDER BY invited_at").fetch_all(&mut *self.conn).await?;
+        let rows = sql::query("SELECT * FROM enrolment ORDER BY invited_at").fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open_enrolment(self.vault(), row)).collect()
     }
 
@@ -151,7 +150,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn end_enrolment(&mut self, client: ClientId) -> Result<(), StoreError> {
         for sql in ["DELETE FROM enrolment WHERE client_id = $1", "DELETE FROM key_offer WHERE client_id = $1"] {
-            sqlx::query(sql).bind(client.0).execute(&mut *self.conn).await?;
+            sql::query(sql).bind(client.0).execute(&mut self.conn).await?;
         }
         Ok(())
     }
@@ -171,7 +170,7 @@ impl Tx {
         let certificate = self.vault().seal(OFFER, offer.id, "certificate", &offer.certificate);
         let fingerprint = self.vault().seal(OFFER, offer.id, "fingerprint", offer.fingerprint.as_bytes());
         let mac = offer_mac(self.vault(), &offer, &certificate, &fingerprint);
-        sqlx::query(
+        sql::query(
             "INSERT INTO key_offer (id, client_id, at, certificate, fingerprint, signed, encrypted, by_old, told_at, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
@@ -185,7 +184,7 @@ impl Tx {
         .bind(offer.by_old)
         .bind(micros_opt(offer.told_at))
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(offer)
     }
@@ -195,12 +194,12 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Corrupt`], [`StoreError::Db`].
     pub async fn offer_told(&mut self, id: i64, at: DateTime<Utc>) -> Result<(), StoreError> {
-        let row = sqlx::query("SELECT * FROM key_offer WHERE id = $1").bind(id).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM key_offer WHERE id = $1").bind(id).fetch_optional(&mut self.conn).await?;
         let row = row.ok_or(StoreError::Missing { table: OFFER, row: id })?;
         let offer = KeyOffer { told_at: Some(at), ..open_offer(self.vault(), &row)? };
-        let mac = offer_mac(self.vault(), &offer, row.try_get("certificate")?, row.try_get("fingerprint")?);
-        let query = sqlx::query("UPDATE key_offer SET told_at = $2, mac = $3 WHERE id = $1").bind(id);
-        query.bind(micros(at)).bind(mac.as_slice()).execute(&mut *self.conn).await?;
+        let mac = offer_mac(self.vault(), &offer, row.get("certificate")?, row.get("fingerprint")?);
+        let query = sql::query("UPDATE key_offer SET told_at = $2, mac = $3 WHERE id = $1").bind(id);
+        query.bind(micros(at)).bind(mac.as_slice()).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -210,7 +209,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn untold_offers(&mut self) -> Result<Vec<ClientId>, StoreError> {
         let sql = "SELECT DISTINCT client_id FROM key_offer WHERE told_at IS NULL ORDER BY client_id";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).fetch_all(&mut *self.conn).await?;
+        let ids: Vec<i64> = sql::scalar(sql).fetch_all(&mut self.conn).await?;
         Ok(ids.into_iter().map(ClientId).collect())
     }
 
@@ -219,7 +218,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn drop_offer(&mut self, id: i64) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM key_offer WHERE id = $1").bind(id).execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM key_offer WHERE id = $1").bind(id).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -228,8 +227,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where one was changed; [`StoreError::Db`].
     pub async fn offers(&mut self, client: ClientId) -> Result<Vec<KeyOffer>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM key_offer WHERE client_id = $1 ORDER BY at, id").bind(client.0);
-        let rows = rows.fetch_all(&mut *self.conn).await?;
+        let rows = sql::query("SELECT * FROM key_offer WHERE client_id = $1 ORDER BY at, id").bind(client.0);
+        let rows = rows.fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open_offer(self.vault(), row)).collect()
     }
 
@@ -238,7 +237,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::offers`].
     pub async fn offer(&mut self, id: i64) -> Result<Option<KeyOffer>, StoreError> {
-        let row = sqlx::query("SELECT * FROM key_offer WHERE id = $1").bind(id).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM key_offer WHERE id = $1").bind(id).fetch_optional(&mut self.conn).await?;
         row.map(|row| open_offer(self.vault(), &row)).transpose()
     }
 
@@ -252,12 +251,12 @@ impl Tx {
         message.client = Some(client);
         message.kind = Kind::Letter;
         let mac = message.mac(self.vault());
-        sqlx::query("UPDATE message SET client_id = $2, kind = $3, request_code = NULL, mac = $4 WHERE id = $1")
+        sql::query("UPDATE message SET client_id = $2, kind = $3, request_code = NULL, mac = $4 WHERE id = $1")
             .bind(request.0)
             .bind(client.0)
             .bind(Kind::Letter.as_str())
             .bind(mac.as_slice())
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         Ok(())
     }
@@ -298,7 +297,7 @@ impl Tx {
         let answered = offer.map(|(_, at)| micros(at));
         let sealed = offer.map(|(bytes, _)| self.vault().seal(THERAPIST, 0, &offer_column(therapist), bytes));
         let mac = therapist_mac(self.vault(), therapist, micros(welcomed), answered, sealed.as_deref());
-        sqlx::query(
+        sql::query(
             "INSERT INTO therapist_offer (therapist, welcomed_at, answered_at, offer, mac) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (therapist) DO UPDATE SET welcomed_at = excluded.welcomed_at, \
              answered_at = excluded.answered_at, offer = excluded.offer, mac = excluded.mac",
@@ -308,7 +307,7 @@ impl Tx {
         .bind(answered)
         .bind(sealed)
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -321,13 +320,13 @@ impl Tx {
         &mut self,
         therapist: &TherapistId,
     ) -> Result<Option<(DateTime<Utc>, Option<Vec<u8>>)>, StoreError> {
-        let row = sqlx::query("SELECT * FROM therapist_offer WHERE therapist = $1").bind(&therapist.0);
-        let Some(row) = row.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
-        let welcomed: i64 = row.try_get("welcomed_at")?;
-        let offer: Option<Vec<u8>> = row.try_get("offer")?;
+        let row = sql::query("SELECT * FROM therapist_offer WHERE therapist = $1").bind(&therapist.0);
+        let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
+        let welcomed: i64 = row.get("welcomed_at")?;
+        let offer: Option<Vec<u8>> = row.get("offer")?;
         let corrupt = || StoreError::Corrupt { table: THERAPIST, row: 0 };
-        let expected = therapist_mac(self.vault(), therapist, welcomed, row.try_get("answered_at")?, offer.as_deref());
-        if !vault::same(&expected, row.try_get("mac")?) {
+        let expected = therapist_mac(self.vault(), therapist, welcomed, row.get("answered_at")?, offer.as_deref());
+        if !vault::same(&expected, row.get("mac")?) {
             return Err(corrupt());
         }
         let column = offer_column(therapist);
@@ -340,8 +339,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn end_welcome(&mut self, therapist: &TherapistId) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM therapist_offer WHERE therapist = $1").bind(&therapist.0);
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query("DELETE FROM therapist_offer WHERE therapist = $1").bind(&therapist.0);
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 }

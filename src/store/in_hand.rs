@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 
 use super::mailbox::small;
+use super::sql;
 use super::{StoreError, Tx};
 
 impl Tx {
@@ -17,8 +17,8 @@ impl Tx {
     pub async fn take_in_hand(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
         let sql = "INSERT INTO in_hand (folder, uidvalidity, uid, held) VALUES ($1, $2, $3, 1) \
                    ON CONFLICT (folder, uidvalidity, uid) DO UPDATE SET held = 1";
-        let query = sqlx::query(sql).bind(folder).bind(i64::from(uidvalidity)).bind(i64::from(uid));
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query(sql).bind(folder).bind(i64::from(uidvalidity)).bind(i64::from(uid));
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -28,8 +28,8 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn put_down(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
         let sql = "DELETE FROM in_hand WHERE folder = $1 AND uidvalidity = $2 AND uid = $3";
-        let query = sqlx::query(sql).bind(folder).bind(i64::from(uidvalidity)).bind(i64::from(uid));
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query(sql).bind(folder).bind(i64::from(uidvalidity)).bind(i64::from(uid));
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -38,8 +38,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn put_all_down(&mut self) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM in_hand WHERE suspect = 0").execute(&mut *self.conn).await?;
-        sqlx::query("UPDATE in_hand SET held = 0 WHERE held = 1").execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM in_hand WHERE suspect = 0").execute(&mut self.conn).await?;
+        sql::query("UPDATE in_hand SET held = 0 WHERE held = 1").execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -50,13 +50,13 @@ impl Tx {
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn suspect_what_was_held(&mut self, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let sql = "SELECT folder, uidvalidity, uid FROM in_hand WHERE held = 1";
-        let rows = sqlx::query(sql).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).fetch_all(&mut self.conn).await?;
         if let [row] = &rows[..] {
-            let folder: String = row.try_get("folder")?;
+            let folder: String = row.get("folder")?;
             self.count_try(&folder, small(row, "uidvalidity")?, small(row, "uid")?, now).await?;
         }
         if !rows.is_empty() {
-            sqlx::query("UPDATE in_hand SET suspect = 1, held = 0 WHERE held = 1").execute(&mut *self.conn).await?;
+            sql::query("UPDATE in_hand SET suspect = 1, held = 0 WHERE held = 1").execute(&mut self.conn).await?;
         }
         Ok(rows.len())
     }
@@ -67,8 +67,8 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn suspects(&mut self, folder: &str, uidvalidity: u32) -> Result<BTreeSet<u32>, StoreError> {
         let sql = "SELECT uid FROM in_hand WHERE folder = $1 AND uidvalidity = $2 AND suspect = 1";
-        let query = sqlx::query_scalar(sql).bind(folder).bind(i64::from(uidvalidity));
-        let uids: Vec<i64> = query.fetch_all(&mut *self.conn).await?;
+        let query = sql::scalar(sql).bind(folder).bind(i64::from(uidvalidity));
+        let uids: Vec<i64> = query.fetch_all(&mut self.conn).await?;
         Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
     }
 
@@ -78,7 +78,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn forget_suspects_but_of(&mut self, folder: &str, uidvalidity: u32) -> Result<(), StoreError> {
         let sql = "DELETE FROM in_hand WHERE folder = $1 AND uidvalidity <> $2";
-        sqlx::query(sql).bind(folder).bind(i64::from(uidvalidity)).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(folder).bind(i64::from(uidvalidity)).execute(&mut self.conn).await?;
         Ok(())
     }
 }

@@ -10,9 +10,8 @@ use chrono::{DateTime, Utc};
 use data_encoding::HEXUPPER;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{Store, StoreError, Tx, Vault, micros, time, vault};
 use crate::model::ClientCode;
 
@@ -146,7 +145,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn savepoint(&mut self) -> Result<Savepoint, StoreError> {
-        sqlx::query("SAVEPOINT mail").execute(&mut *self.conn).await?;
+        self.conn.run("SAVEPOINT mail").await?;
         Ok(Savepoint(self.chain.as_ref().map(|chain| chain.now)))
     }
 
@@ -155,8 +154,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn undo(&mut self, to: Savepoint) -> Result<(), StoreError> {
-        sqlx::query("ROLLBACK TO mail").execute(&mut *self.conn).await?;
-        sqlx::query("RELEASE mail").execute(&mut *self.conn).await?;
+        self.conn.run("ROLLBACK TO mail").await?;
+        self.conn.run("RELEASE mail").await?;
         match (&mut self.chain, to.0) {
             (Some(chain), Some(then)) => chain.now = then,
             _ => self.chain = None,
@@ -169,7 +168,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn keep(&mut self, _savepoint: Savepoint) -> Result<(), StoreError> {
-        sqlx::query("RELEASE mail").execute(&mut *self.conn).await?;
+        self.conn.run("RELEASE mail").await?;
         Ok(())
     }
 }
@@ -250,14 +249,14 @@ impl Tx {
         };
         let detail = detail.to_string();
         let next = link(self.vault(), &base, micros(at), kind, client.map_or("", ClientCode::as_str), &detail);
-        sqlx::query("INSERT INTO journal (seq, at, kind, client, detail, mac) VALUES ($1, $2, $3, $4, $5, $6)")
+        sql::query("INSERT INTO journal (seq, at, kind, client, detail, mac) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(next.count.cast_signed())
             .bind(micros(at))
             .bind(kind)
             .bind(client.map(ClientCode::as_str))
             .bind(detail)
             .bind(next.mac.as_slice())
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         match &mut self.chain {
             Some(chain) => chain.now = next,
@@ -274,7 +273,7 @@ impl Tx {
         if let Some(chain) = &self.chain {
             return Ok(chain.now);
         }
-        let row = sqlx::query("SELECT seq, mac FROM journal ORDER BY seq DESC LIMIT 1").fetch_optional(&mut *self.conn);
+        let row = sql::query("SELECT seq, mac FROM journal ORDER BY seq DESC LIMIT 1").fetch_optional(&mut self.conn);
         match row.await? {
             None => Ok(JournalHead::genesis(self.vault())),
             Some(row) => stored_head(&row),
@@ -287,10 +286,10 @@ impl Tx {
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn journal_entries(&mut self, from: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
         let rows =
-            sqlx::query("SELECT seq, at, kind, client, detail, mac FROM journal WHERE seq >= $1 ORDER BY seq LIMIT $2")
+            sql::query("SELECT seq, at, kind, client, detail, mac FROM journal WHERE seq >= $1 ORDER BY seq LIMIT $2")
                 .bind(i64::try_from(from).unwrap_or(i64::MAX))
                 .bind(i64::from(limit))
-                .fetch_all(&mut *self.conn)
+                .fetch_all(&mut self.conn)
                 .await?;
         rows.iter().map(entry).collect()
     }
@@ -319,46 +318,51 @@ impl Tx {
             return Ok(*head == JournalHead::genesis(self.vault()));
         }
         let Ok(seq) = i64::try_from(head.count) else { return Ok(false) };
-        let row = sqlx::query("SELECT seq, mac FROM journal WHERE seq = $1")
-            .bind(seq)
-            .fetch_optional(&mut *self.conn)
-            .await?;
+        let row =
+            sql::query("SELECT seq, mac FROM journal WHERE seq = $1").bind(seq).fetch_optional(&mut self.conn).await?;
         row.map_or(Ok(false), |row| Ok(stored_head(&row)? == *head))
     }
 }
 
-pub(super) fn stored_head(row: &SqliteRow) -> Result<JournalHead, StoreError> {
-    let seq: i64 = row.try_get("seq")?;
+pub(super) fn stored_head(row: &Row) -> Result<JournalHead, StoreError> {
+    let seq: i64 = row.get("seq")?;
     let corrupt = StoreError::Corrupt { table: "journal", row: seq };
-    match (u64::try_from(seq), row.try_get::<&[u8], _>("mac")?.try_into()) {
+    match (u64::try_from(seq), row.get::<&[u8]>("mac")?.try_into()) {
         (Ok(count), Ok(mac)) => Ok(JournalHead { count, mac }),
         _ => Err(corrupt),
     }
 }
 
-fn entry(row: &SqliteRow) -> Result<JournalEntry, StoreError> {
-    let seq: i64 = row.try_get("seq")?;
+fn entry(row: &Row) -> Result<JournalEntry, StoreError> {
+    let seq: i64 = row.get("seq")?;
     let corrupt = || StoreError::Corrupt { table: "journal", row: seq };
-    let client: Option<&str> = row.try_get("client")?;
+    let client: Option<&str> = row.get("client")?;
     Ok(JournalEntry {
         seq: u64::try_from(seq).map_err(|_| corrupt())?,
-        at: time("journal", seq, row.try_get("at")?)?,
-        kind: row.try_get("kind")?,
+        at: time("journal", seq, row.get("at")?)?,
+        kind: row.get("kind")?,
         client: client.map(|c| c.parse().map_err(|_| corrupt())).transpose()?,
-        detail: serde_json::from_str(row.try_get("detail")?).map_err(|_| corrupt())?,
+        detail: serde_json::from_str(row.get("detail")?).map_err(|_| corrupt())?,
     })
 }
 
 impl Store {
-    /// Makes the head file where the journal is still empty and there is none.
+    /// Makes the head file where there is none: beside an empty journal, and on a host that joins others on a server.
     pub(super) async fn start_head(&self) -> Result<(), StoreError> {
         let path = &self.0.head;
-        if path.exists() || self.read().await?.journal_head().await?.count > 0 {
+        if path.exists() {
             return Ok(());
+        }
+        let head = self.read().await?.journal_head().await?;
+        if head.count > 0 {
+            if self.0.engine.file().is_some() {
+                return Ok(());
+            }
+            tracing::warn!("this host has no head file of the journal; it begins with what the database has now");
         }
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match created {
-            Ok(file) => file.write_all_at(JournalHead::genesis(&self.0.vault).record().as_bytes(), 0),
+            Ok(file) => file.write_all_at(head.record().as_bytes(), 0),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
@@ -402,31 +406,31 @@ impl Store {
         let mut at_file = (file.is_some_and(|f| f.count == 0)).then_some(head);
         let mut at_expected = (expect.as_ref().is_some_and(|e| e.0 == 0)).then_some(head);
         'pages: loop {
-            let rows = sqlx::query(
+            let rows = sql::query(
                 "SELECT seq, at, kind, client, detail, mac FROM journal WHERE seq > $1 ORDER BY seq LIMIT 1000",
             )
             .bind(head.count.cast_signed())
-            .fetch_all(&mut *tx.conn)
+            .fetch_all(&mut tx.conn)
             .await?;
             if rows.is_empty() {
                 break;
             }
             for row in &rows {
-                let seq = u64::try_from(row.try_get::<i64, _>("seq")?).unwrap_or(0);
+                let seq = u64::try_from(row.get::<i64>("seq")?).unwrap_or(0);
                 if seq != head.count + 1 {
                     faults.push(JournalFault::Gap { seq: head.count + 1 });
                     break 'pages;
                 }
-                let client: Option<&str> = row.try_get("client")?;
+                let client: Option<&str> = row.get("client")?;
                 let next = link(
                     &self.0.vault,
                     &head,
-                    row.try_get("at")?,
-                    row.try_get("kind")?,
+                    row.get("at")?,
+                    row.get("kind")?,
                     client.unwrap_or(""),
-                    row.try_get("detail")?,
+                    row.get("detail")?,
                 );
-                if !vault::same(&next.mac, row.try_get("mac")?) {
+                if !vault::same(&next.mac, row.get("mac")?) {
                     faults.push(JournalFault::Changed { seq });
                     break 'pages;
                 }

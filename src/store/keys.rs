@@ -1,8 +1,8 @@
 //! What is learnt of therapists' certificates by mail, and what is sealed to the practice's own key.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 
+use super::sql;
 use super::{MacParts, StoreError, Tx, Vault, micros, vault};
 use crate::model::{ClientId, MessageRow, TherapistId};
 
@@ -33,7 +33,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let sealed = self.vault().seal(THERAPIST, 0, &column(therapist), certificate);
         let mac = mac(self.vault(), therapist, micros(at), &sealed);
-        sqlx::query(
+        sql::query(
             "INSERT INTO therapist_key (therapist, at, certificate, mac) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (therapist) DO UPDATE SET at = excluded.at, certificate = excluded.certificate, \
              mac = excluded.mac",
@@ -42,7 +42,7 @@ impl Tx {
         .bind(micros(at))
         .bind(sealed)
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         self.count_up(THERAPIST_KEYS_CHANGED).await?;
         Ok(())
@@ -53,16 +53,16 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Db`].
     pub async fn therapist_keys(&mut self) -> Result<Vec<(TherapistId, Vec<u8>)>, StoreError> {
-        let rows = sqlx::query("SELECT therapist, at, certificate, mac FROM therapist_key ORDER BY therapist")
-            .fetch_all(&mut *self.conn)
+        let rows = sql::query("SELECT therapist, at, certificate, mac FROM therapist_key ORDER BY therapist")
+            .fetch_all(&mut self.conn)
             .await?;
         let mut keys = Vec::with_capacity(rows.len());
         for row in rows {
-            let therapist = TherapistId(row.try_get("therapist")?);
-            let sealed: Vec<u8> = row.try_get("certificate")?;
-            let expected = mac(self.vault(), &therapist, row.try_get("at")?, &sealed);
+            let therapist = TherapistId(row.get("therapist")?);
+            let sealed: Vec<u8> = row.get("certificate")?;
+            let expected = mac(self.vault(), &therapist, row.get("at")?, &sealed);
             let corrupt = || StoreError::Corrupt { table: THERAPIST, row: 0 };
-            if !vault::same(&expected, row.try_get("mac")?) {
+            if !vault::same(&expected, row.get("mac")?) {
                 return Err(corrupt());
             }
             let certificate = self.vault().unseal(THERAPIST, 0, &column(&therapist), &sealed).map_err(|_| corrupt())?;
@@ -76,13 +76,13 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn sealed_to_practice(&mut self) -> Result<Vec<MessageRow>, StoreError> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id FROM message WHERE state IN ('waiting', 'leaving') AND direction = 'out' \
              UNION ALL SELECT id FROM message WHERE state = 'held' AND direction = 'out'",
         )
-        .fetch_all(&mut *self.conn)
+        .fetch_all(&mut self.conn)
         .await?;
-        rows.iter().map(|row| Ok(MessageRow(row.try_get("id")?))).collect()
+        rows.iter().map(|row| Ok(MessageRow(row.get("id")?))).collect()
     }
 
     /// The keys that wait for a client are to be told of again: what was told has changed.

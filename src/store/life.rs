@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::sql;
 use super::{Message, StoreError, Tx, micros};
 use crate::model::{ClientId, MessageRow};
 
@@ -21,7 +22,7 @@ impl Tx {
     pub async fn unsent(&mut self, client: ClientId) -> Result<Vec<Message>, StoreError> {
         let sql = "SELECT id FROM message WHERE client_id = $1 AND direction = 'out' \
                    AND state IN ('waiting', 'leaving') ORDER BY at, id";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
+        let ids: Vec<i64> = sql::scalar(sql).bind(client.0).fetch_all(&mut self.conn).await?;
         self.messages_of(ids).await
     }
 
@@ -31,7 +32,7 @@ impl Tx {
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn held_replies(&mut self, client: ClientId) -> Result<Vec<Message>, StoreError> {
         let sql = "SELECT id FROM message WHERE client_id = $1 AND kind = 'reply' AND state = 'held' ORDER BY at, id";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
+        let ids: Vec<i64> = sql::scalar(sql).bind(client.0).fetch_all(&mut self.conn).await?;
         self.messages_of(ids).await
     }
 
@@ -40,8 +41,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn set_held_no(&mut self, id: MessageRow, number: u64) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE message SET held_no = $2 WHERE id = $1").bind(id.0).bind(number.cast_signed());
-        let done = query.execute(&mut *self.conn).await?;
+        let query = sql::query("UPDATE message SET held_no = $2 WHERE id = $1").bind(id.0).bind(number.cast_signed());
+        let done = query.execute(&mut self.conn).await?;
         if done.rows_affected() == 0 {
             return Err(StoreError::Missing { table: "message", row: id.0 });
         }
@@ -60,8 +61,7 @@ impl Tx {
         let sql = "SELECT id FROM message WHERE client_id = $1 AND seen_at >= $2 AND kind = 'letter' \
                    AND turn_id IS NULL AND state IN ('filed', 'released') AND (words > 0 OR attachments > 0) \
                    ORDER BY at, id";
-        let ids: Vec<i64> =
-            sqlx::query_scalar(sql).bind(client.0).bind(micros(since)).fetch_all(&mut *self.conn).await?;
+        let ids: Vec<i64> = sql::scalar(sql).bind(client.0).bind(micros(since)).fetch_all(&mut self.conn).await?;
         self.messages_of(ids).await
     }
 
@@ -71,7 +71,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn answered_turns(&mut self, client: ClientId, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let sql = "SELECT COUNT(*) FROM turn WHERE client_id = $1 AND state = 'answered' AND answered_at >= $2";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(client.0).bind(micros(since));
-        Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
+        let query = sql::scalar::<i64>(sql).bind(client.0).bind(micros(since));
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 }

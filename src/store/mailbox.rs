@@ -4,9 +4,8 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{StoreError, Tx, micros, micros_opt, time};
 use crate::model::{MessageRow, UnknownWord};
 
@@ -79,22 +78,22 @@ pub struct Original {
     pub at: DateTime<Utc>,
 }
 
-pub(super) fn small(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
-    let value: i64 = row.try_get(column)?;
+pub(super) fn small(row: &Row, column: &str) -> Result<u32, StoreError> {
+    let value: i64 = row.get(column)?;
     u32::try_from(value).map_err(|_| StoreError::Corrupt { table: "mailbox", row: value })
 }
 
-fn original(row: &SqliteRow) -> Result<Original, StoreError> {
+fn original(row: &Row) -> Result<Original, StoreError> {
     let uid = small(row, "uid")?;
     let corrupt = |_| StoreError::Corrupt { table: "original", row: i64::from(uid) };
     Ok(Original {
-        folder: row.try_get("folder")?,
+        folder: row.get("folder")?,
         uidvalidity: small(row, "uidvalidity")?,
         uid,
-        message: row.try_get::<Option<i64>, _>("message_id")?.map(MessageRow),
-        action: row.try_get::<&str, _>("action")?.parse().map_err(corrupt)?,
-        copy_needed: row.try_get("copy_needed")?,
-        at: time("original", i64::from(uid), row.try_get("at")?)?,
+        message: row.get::<Option<i64>>("message_id")?.map(MessageRow),
+        action: row.get::<&str>("action")?.parse().map_err(corrupt)?,
+        copy_needed: row.get("copy_needed")?,
+        at: time("original", i64::from(uid), row.get("at")?)?,
     })
 }
 
@@ -104,11 +103,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn scan(&mut self, folder: &str) -> Result<Option<Scan>, StoreError> {
-        let row = sqlx::query("SELECT * FROM scan WHERE folder = $1").bind(folder);
-        let Some(row) = row.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
-        let completed: Option<i64> = row.try_get("completed_at")?;
+        let row = sql::query("SELECT * FROM scan WHERE folder = $1").bind(folder);
+        let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
+        let completed: Option<i64> = row.get("completed_at")?;
         Ok(Some(Scan {
-            folder: row.try_get("folder")?,
+            folder: row.get("folder")?,
             uidvalidity: small(&row, "uidvalidity")?,
             last_uid: small(&row, "last_uid")?,
             completed_at: completed.map(|at| time("scan", 0, at)).transpose()?,
@@ -120,7 +119,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_scan(&mut self, scan: &Scan) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO scan (folder, uidvalidity, last_uid, completed_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (folder) DO UPDATE SET uidvalidity = excluded.uidvalidity, last_uid = excluded.last_uid, \
              completed_at = excluded.completed_at",
@@ -129,7 +128,7 @@ impl Tx {
         .bind(i64::from(scan.uidvalidity))
         .bind(i64::from(scan.last_uid))
         .bind(micros_opt(scan.completed_at))
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -145,7 +144,7 @@ impl Tx {
         uid: u32,
         at: DateTime<Utc>,
     ) -> Result<u32, StoreError> {
-        let n: i64 = sqlx::query_scalar(
+        let n: i64 = sql::scalar(
             "INSERT INTO tries (folder, uidvalidity, uid, n, first, last) VALUES ($1, $2, $3, 1, $4, $4) \
              ON CONFLICT (folder, uidvalidity, uid) DO UPDATE SET n = tries.n + 1, last = excluded.last RETURNING n",
         )
@@ -153,7 +152,7 @@ impl Tx {
         .bind(i64::from(uidvalidity))
         .bind(i64::from(uid))
         .bind(micros(at))
-        .fetch_one(&mut *self.conn)
+        .fetch_one(&mut self.conn)
         .await?;
         Ok(u32::try_from(n).unwrap_or(u32::MAX))
     }
@@ -169,7 +168,7 @@ impl Tx {
         uid: u32,
         at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO tries (folder, uidvalidity, uid, n, first, last) VALUES ($1, $2, $3, 0, $4, $4) \
              ON CONFLICT (folder, uidvalidity, uid) DO NOTHING",
         )
@@ -177,7 +176,7 @@ impl Tx {
         .bind(i64::from(uidvalidity))
         .bind(i64::from(uid))
         .bind(micros(at))
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -188,11 +187,11 @@ impl Tx {
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn tries(&mut self, folder: &str, uidvalidity: u32) -> Result<Vec<Tries>, StoreError> {
         let query =
-            sqlx::query("SELECT uid, n, first, last FROM tries WHERE folder = $1 AND uidvalidity = $2 ORDER BY uid");
-        let rows = query.bind(folder).bind(i64::from(uidvalidity)).fetch_all(&mut *self.conn).await?;
-        let read = |row: &SqliteRow| {
+            sql::query("SELECT uid, n, first, last FROM tries WHERE folder = $1 AND uidvalidity = $2 ORDER BY uid");
+        let rows = query.bind(folder).bind(i64::from(uidvalidity)).fetch_all(&mut self.conn).await?;
+        let read = |row: &Row| {
             let uid = small(row, "uid")?;
-            let at = |column: &str| time("tries", i64::from(uid), row.try_get(column)?);
+            let at = |column: &str| time("tries", i64::from(uid), row.get(column)?);
             Ok(Tries { uid, n: small(row, "n")?, first: at("first")?, last: at("last")? })
         };
         rows.iter().map(read).collect()
@@ -203,11 +202,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn clear_tries(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM tries WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
+        sql::query("DELETE FROM tries WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
             .bind(folder)
             .bind(i64::from(uidvalidity))
             .bind(i64::from(uid))
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         Ok(())
     }
@@ -217,7 +216,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn add_original(&mut self, original: &Original) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO original (folder, uidvalidity, uid, message_id, action, copy_needed, at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (folder, uidvalidity, uid) DO NOTHING",
         )
@@ -228,7 +227,7 @@ impl Tx {
         .bind(original.action.as_str())
         .bind(i64::from(original.copy_needed))
         .bind(micros(original.at))
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -245,7 +244,7 @@ impl Tx {
         } else {
             "SELECT original.* FROM original WHERE folder = $1 ORDER BY uidvalidity, uid"
         };
-        let rows = sqlx::query(sql).bind(folder).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(folder).fetch_all(&mut self.conn).await?;
         rows.iter().map(original).collect()
     }
 
@@ -254,11 +253,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn original(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<Option<Original>, StoreError> {
-        let row = sqlx::query("SELECT * FROM original WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
+        let row = sql::query("SELECT * FROM original WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
             .bind(folder)
             .bind(i64::from(uidvalidity))
             .bind(i64::from(uid))
-            .fetch_optional(&mut *self.conn)
+            .fetch_optional(&mut self.conn)
             .await?;
         row.as_ref().map(original).transpose()
     }
@@ -268,11 +267,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn original_done(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM original WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
+        sql::query("DELETE FROM original WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
             .bind(folder)
             .bind(i64::from(uidvalidity))
             .bind(i64::from(uid))
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         Ok(())
     }
@@ -283,7 +282,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn add_copy(&mut self, message: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = "INSERT INTO copy (message_id, created_at) VALUES ($1, $2) ON CONFLICT (message_id) DO NOTHING";
-        sqlx::query(sql).bind(message.0).bind(micros(at)).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(message.0).bind(micros(at)).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -293,7 +292,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn copies_pending(&mut self, limit: u32) -> Result<Vec<MessageRow>, StoreError> {
         let sql = "SELECT message_id FROM copy WHERE confirmed_at IS NULL ORDER BY created_at, message_id LIMIT $1";
-        let rows = sqlx::query_scalar(sql).bind(i64::from(limit)).fetch_all(&mut *self.conn).await?;
+        let rows = sql::scalar(sql).bind(i64::from(limit)).fetch_all(&mut self.conn).await?;
         Ok(rows.into_iter().map(MessageRow).collect())
     }
 
@@ -303,8 +302,8 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn copy_confirmed(&mut self, message: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
         let query =
-            sqlx::query("UPDATE copy SET confirmed_at = $2 WHERE message_id = $1").bind(message.0).bind(micros(at));
-        query.execute(&mut *self.conn).await?;
+            sql::query("UPDATE copy SET confirmed_at = $2 WHERE message_id = $1").bind(message.0).bind(micros(at));
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 }

@@ -1,9 +1,8 @@
 //! Messages of the threads, held mail and requests, and their bodies (ciphertext).
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Done, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, is_unique, micros, micros_opt, vault};
 use crate::model::{
     Address, CODE_ALPHABET, ClientId, Direction, Kind, Mark, MessageRow, MessageState, Scanned, TherapistId, TurnRow,
@@ -116,7 +115,7 @@ impl Message {
     }
 }
 
-fn open(vault: &Vault, row: &SqliteRow) -> Result<Message, StoreError> {
+fn open(vault: &Vault, row: &Row) -> Result<Message, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     let sender = read.text("sender")?.map(|a| Address::parse(&a).map_err(|_| read.corrupt())).transpose()?;
     let message = Message {
@@ -152,7 +151,7 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Message, StoreError> {
 }
 
 fn day_taken(error: sqlx::Error) -> StoreError {
-    if is_unique(&error, "message.leave_day") { StoreError::DayTaken } else { error.into() }
+    if is_unique(&error, "message.leave_day", "one_reply_a_day") { StoreError::DayTaken } else { error.into() }
 }
 
 impl Tx {
@@ -165,7 +164,7 @@ impl Tx {
         let id = m.id.0;
         let seal = |column: &str, v: Option<&str>| v.map(|v| vault.seal(TABLE, id, column, v.as_bytes()));
         let hash = |v: Option<&String>| v.map(|v| vault.message_id(v).to_vec());
-        sqlx::query(
+        let query = sql::query(
             "INSERT INTO message (id, client_id, therapist, direction, kind, verdict, marks, state, at, seen_at, slot, \
              leave_day, turn_id, message_id, message_id_hash, origin_id, origin_id_hash, sender, sender_hash, subject, \
              held_no, request_code, signed_at, answers, bytes, words, attachments, forwarded_at, note, mac, scan) \
@@ -202,16 +201,18 @@ impl Tx {
         .bind(micros_opt(m.forwarded_at))
         .bind(seal("note", m.note.as_deref()))
         .bind(m.mac(&vault).to_vec())
-        .bind(m.scan.map(Scanned::as_str))
-        .execute(&mut *self.conn)
-        .await
-        .map_err(day_taken)?;
-        Ok(())
+        .bind(m.scan.map(Scanned::as_str));
+        // Only what uses a day can meet another one there.
+        let done = match m.leave_day {
+            Some(_) => query.try_execute(&mut self.conn).await,
+            None => query.execute(&mut self.conn).await,
+        };
+        done.map(drop).map_err(day_taken)
     }
 
     async fn messages_where(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Message>, StoreError> {
-        let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
-        let rows = query.fetch_all(&mut *self.conn).await?;
+        let query = values.iter().fold(sql::query(sql), |query, value| query.bind(*value));
+        let rows = query.fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
     }
 
@@ -220,7 +221,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where its MAC doesn't hold; [`StoreError::Db`].
     pub async fn message(&mut self, id: MessageRow) -> Result<Option<Message>, StoreError> {
-        let row = sqlx::query("SELECT * FROM message WHERE id = $1").bind(id.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query("SELECT * FROM message WHERE id = $1").bind(id.0).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -231,7 +232,7 @@ impl Tx {
     pub async fn message_by_own_id(&mut self, message_id: &str) -> Result<Option<Message>, StoreError> {
         let hash = self.vault().message_id(message_id).to_vec();
         let sql = "SELECT * FROM message WHERE message_id_hash = $1 ORDER BY at LIMIT 1";
-        let row = sqlx::query(sql).bind(hash).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(sql).bind(hash).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -242,7 +243,7 @@ impl Tx {
     pub async fn messages_by_origin_id(&mut self, origin_id: &str) -> Result<Vec<Message>, StoreError> {
         let hash = self.vault().message_id(origin_id).to_vec();
         let sql = "SELECT * FROM message WHERE origin_id_hash = $1 ORDER BY at";
-        let rows = sqlx::query(sql).bind(hash).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(hash).fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
     }
 
@@ -252,7 +253,7 @@ impl Tx {
     /// As [`Tx::message`].
     pub async fn message_by_request_code(&mut self, code: &str) -> Result<Option<Message>, StoreError> {
         let sql = "SELECT * FROM message WHERE request_code = $1";
-        let row = sqlx::query(sql).bind(code.trim().to_ascii_uppercase()).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(sql).bind(code.trim().to_ascii_uppercase()).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -262,7 +263,7 @@ impl Tx {
     /// As [`Tx::message`].
     pub async fn message_by_held_no(&mut self, number: u64) -> Result<Option<Message>, StoreError> {
         let sql = "SELECT * FROM message WHERE held_no = $1";
-        let row = sqlx::query(sql).bind(number.cast_signed()).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(sql).bind(number.cast_signed()).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -309,7 +310,7 @@ impl Tx {
     /// As [`Tx::message`].
     pub async fn pending_replies(&mut self, client: ClientId) -> Result<Vec<Message>, StoreError> {
         let sql = "SELECT * FROM message WHERE client_id = $1 AND kind = 'reply' \
-                   AND state IN ('waiting', 'leaving') ORDER BY slot, at";
+                   AND state IN ('waiting', 'leaving') ORDER BY slot NULLS FIRST, at";
         self.messages_where(sql, &[client.0]).await
     }
 
@@ -318,7 +319,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::message`].
     pub async fn waiting_replies(&mut self, due: DateTime<Utc>) -> Result<Vec<Message>, StoreError> {
-        let sql = "SELECT * FROM message WHERE state IN ('waiting', 'leaving') AND state = 'waiting' AND slot <= $1 ORDER BY slot, at";
+        let sql = "SELECT * FROM message WHERE state IN ('waiting', 'leaving') AND state = 'waiting' AND slot <= $1 ORDER BY slot NULLS FIRST, at";
         self.messages_where(sql, &[micros(due)]).await
     }
 
@@ -327,7 +328,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::message`].
     pub async fn all_waiting(&mut self) -> Result<Vec<Message>, StoreError> {
-        let sql = "SELECT * FROM message WHERE state IN ('waiting', 'leaving') ORDER BY slot, at";
+        let sql = "SELECT * FROM message WHERE state IN ('waiting', 'leaving') ORDER BY slot NULLS FIRST, at";
         self.messages_where(sql, &[]).await
     }
 
@@ -337,7 +338,7 @@ impl Tx {
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn next_slot(&mut self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let sql = "SELECT MIN(slot) FROM message WHERE state IN ('waiting', 'leaving') AND state = 'waiting'";
-        let at: Option<i64> = sqlx::query_scalar(sql).fetch_one(&mut *self.conn).await?;
+        let at: Option<i64> = sql::scalar(sql).fetch_one(&mut self.conn).await?;
         at.map(|at| super::time(TABLE, 0, at)).transpose()
     }
 
@@ -348,8 +349,8 @@ impl Tx {
     pub async fn reply_on_day(&mut self, client: ClientId, day: NaiveDate) -> Result<Option<Message>, StoreError> {
         let sql = "SELECT * FROM message WHERE client_id = $1 AND leave_day = $2 AND kind = 'reply' \
                    AND state IN ('waiting', 'leaving', 'sent')";
-        let query = sqlx::query(sql).bind(client.0).bind(day.to_string());
-        query.fetch_optional(&mut *self.conn).await?.map(|row| open(self.vault(), &row)).transpose()
+        let query = sql::query(sql).bind(client.0).bind(day.to_string());
+        query.fetch_optional(&mut self.conn).await?.map(|row| open(self.vault(), &row)).transpose()
     }
 
     /// The last reply that was sent to a client.
@@ -370,8 +371,8 @@ impl Tx {
     pub async fn count_kind(&mut self, client: ClientId, kind: Kind, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let sql = "SELECT COUNT(*) FROM message WHERE client_id = $1 AND at >= $2 AND kind = $3 \
                    AND state NOT IN ('cancelled', 'replaced', 'failed')";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(client.0).bind(micros(since)).bind(kind.as_str());
-        Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
+        let query = sql::scalar::<i64>(sql).bind(client.0).bind(micros(since)).bind(kind.as_str());
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// What is held now, the oldest first.
@@ -389,8 +390,8 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn count_held(&mut self, client: ClientId, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let sql = "SELECT COUNT(*) FROM message WHERE client_id = $1 AND seen_at >= $2 AND held_no IS NOT NULL";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(client.0).bind(micros(since));
-        Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
+        let query = sql::scalar::<i64>(sql).bind(client.0).bind(micros(since));
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// Requests that arrived since then and weren't discarded, the oldest first.
@@ -410,8 +411,8 @@ impl Tx {
     pub async fn count_from(&mut self, sender: &Address, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let hash = self.vault().address(sender).to_vec();
         let sql = "SELECT COUNT(*) FROM message WHERE sender_hash = $1 AND at >= $2";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(hash).bind(micros(since));
-        Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
+        let query = sql::scalar::<i64>(sql).bind(hash).bind(micros(since));
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// The number that the next held message gets (`H1`, `H2`, …); never given twice.
@@ -432,9 +433,9 @@ impl Tx {
             let bits = rand::rng().next_u32();
             let code: String = (0..signs).map(|i| char::from(CODE_ALPHABET[(bits >> (5 * i) & 31) as usize])).collect();
             let code = format!("N-{code}");
-            let done = sqlx::query("INSERT INTO used_code (code) VALUES ($1) ON CONFLICT (code) DO NOTHING")
+            let done = sql::query("INSERT INTO used_code (code) VALUES ($1) ON CONFLICT (code) DO NOTHING")
                 .bind(&code)
-                .execute(&mut *self.conn)
+                .execute(&mut self.conn)
                 .await?;
             if done.rows_affected() == 1 {
                 return Ok(code);
@@ -448,8 +449,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::DayTaken`], [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn set_message_state(&mut self, id: MessageRow, state: MessageState) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE message SET state = $2 WHERE id = $1").bind(id.0).bind(state.as_str());
-        found(query.execute(&mut *self.conn).await.map_err(day_taken)?, id)
+        let query = sql::query("UPDATE message SET state = $2 WHERE id = $1").bind(id.0).bind(state.as_str());
+        found(query.try_execute(&mut self.conn).await.map_err(day_taken)?, id)
     }
 
     /// Moves a message from one state to another; `false` when it was in a third one.
@@ -462,11 +463,11 @@ impl Tx {
         from: MessageState,
         to: MessageState,
     ) -> Result<bool, StoreError> {
-        let query = sqlx::query("UPDATE message SET state = $3 WHERE id = $1 AND state = $2")
+        let query = sql::query("UPDATE message SET state = $3 WHERE id = $1 AND state = $2")
             .bind(id.0)
             .bind(from.as_str())
             .bind(to.as_str());
-        Ok(query.execute(&mut *self.conn).await.map_err(day_taken)?.rows_affected() == 1)
+        Ok(query.try_execute(&mut self.conn).await.map_err(day_taken)?.rows_affected() == 1)
     }
 
     /// Makes a message another kind of message: a waiting reply becomes urgent.
@@ -477,8 +478,8 @@ impl Tx {
         let found = self.message(id).await?;
         let message = Message { kind, ..found.ok_or(StoreError::Missing { table: TABLE, row: id.0 })? };
         let mac = message.mac(self.vault()).to_vec();
-        let query = sqlx::query("UPDATE message SET kind = $2, mac = $3 WHERE id = $1").bind(id.0).bind(kind.as_str());
-        query.bind(mac).execute(&mut *self.conn).await.map_err(day_taken)?;
+        let query = sql::query("UPDATE message SET kind = $2, mac = $3 WHERE id = $1").bind(id.0).bind(kind.as_str());
+        query.bind(mac).try_execute(&mut self.conn).await.map_err(day_taken)?;
         Ok(())
     }
 
@@ -493,11 +494,11 @@ impl Tx {
         slot: Option<DateTime<Utc>>,
         leave_day: Option<NaiveDate>,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE message SET slot = $2, leave_day = $3 WHERE id = $1")
+        let query = sql::query("UPDATE message SET slot = $2, leave_day = $3 WHERE id = $1")
             .bind(id.0)
             .bind(micros_opt(slot))
             .bind(leave_day.map(|d| d.to_string()));
-        found(query.execute(&mut *self.conn).await.map_err(day_taken)?, id)
+        found(query.try_execute(&mut self.conn).await.map_err(day_taken)?, id)
     }
 
     /// Puts a message into a turn (a released letter).
@@ -505,8 +506,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn set_message_turn(&mut self, id: MessageRow, turn: Option<TurnRow>) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE message SET turn_id = $2 WHERE id = $1").bind(id.0).bind(turn.map(|t| t.0));
-        found(query.execute(&mut *self.conn).await?, id)
+        let query = sql::query("UPDATE message SET turn_id = $2 WHERE id = $1").bind(id.0).bind(turn.map(|t| t.0));
+        found(query.execute(&mut self.conn).await?, id)
     }
 
     /// Remembers when a letter's forward was handed over.
@@ -514,8 +515,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn set_forwarded(&mut self, id: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE message SET forwarded_at = $2 WHERE id = $1").bind(id.0).bind(micros(at));
-        found(query.execute(&mut *self.conn).await?, id)
+        let query = sql::query("UPDATE message SET forwarded_at = $2 WHERE id = $1").bind(id.0).bind(micros(at));
+        found(query.execute(&mut self.conn).await?, id)
     }
 
     /// Sets Cadre's own Message-ID of a message's forward or sent mail.
@@ -523,11 +524,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn set_own_id(&mut self, id: MessageRow, message_id: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE message SET message_id = $2, message_id_hash = $3 WHERE id = $1")
+        let query = sql::query("UPDATE message SET message_id = $2, message_id_hash = $3 WHERE id = $1")
             .bind(id.0)
             .bind(self.vault().seal(TABLE, id.0, "message_id", message_id.as_bytes()))
             .bind(self.vault().message_id(message_id).to_vec());
-        found(query.execute(&mut *self.conn).await?, id)
+        found(query.execute(&mut self.conn).await?, id)
     }
 
     /// Stores or replaces a message's body: OpenPGP ciphertext, never words.
@@ -538,7 +539,7 @@ impl Tx {
         let mac = blob_mac(self.vault(), id, ciphertext).to_vec();
         let sql = "INSERT INTO blob (message_id, data, mac) VALUES ($1, $2, $3) \
                    ON CONFLICT (message_id) DO UPDATE SET data = excluded.data, mac = excluded.mac";
-        sqlx::query(sql).bind(id.0).bind(ciphertext.to_vec()).bind(mac).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(id.0).bind(ciphertext.to_vec()).bind(mac).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -547,10 +548,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where it is another message's or was changed; [`StoreError::Db`].
     pub async fn blob(&mut self, id: MessageRow) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = sqlx::query("SELECT data, mac FROM blob WHERE message_id = $1").bind(id.0);
-        let Some(row) = row.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
-        let data: Vec<u8> = row.try_get("data")?;
-        if vault::same(&blob_mac(self.vault(), id, &data), row.try_get("mac")?) {
+        let row = sql::query("SELECT data, mac FROM blob WHERE message_id = $1").bind(id.0);
+        let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
+        let data: Vec<u8> = row.get("data")?;
+        if vault::same(&blob_mac(self.vault(), id, &data), row.get("mac")?) {
             Ok(Some(data))
         } else {
             Err(StoreError::Corrupt { table: "blob", row: id.0 })
@@ -562,8 +563,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn delete_blob(&mut self, id: MessageRow) -> Result<bool, StoreError> {
-        let query = sqlx::query("DELETE FROM blob WHERE message_id = $1").bind(id.0);
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
+        let query = sql::query("DELETE FROM blob WHERE message_id = $1").bind(id.0);
+        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 }
 
@@ -575,6 +576,6 @@ fn marks_json(marks: &[Mark]) -> String {
     serde_json::Value::from(marks.iter().map(|m| m.as_str()).collect::<Vec<_>>()).to_string()
 }
 
-fn found(done: sqlx::sqlite::SqliteQueryResult, id: MessageRow) -> Result<(), StoreError> {
+fn found(done: Done, id: MessageRow) -> Result<(), StoreError> {
     if done.rows_affected() == 0 { Err(StoreError::Missing { table: TABLE, row: id.0 }) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::sql;
 use super::{StoreError, Tx, micros, time};
 
 impl Tx {
@@ -10,8 +11,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn meta(&mut self, key: &str) -> Result<Option<String>, StoreError> {
-        let query = sqlx::query_scalar("SELECT value FROM meta WHERE key = $1").bind(key);
-        Ok(query.fetch_optional(&mut *self.conn).await?)
+        let query = sql::scalar("SELECT value FROM meta WHERE key = $1").bind(key);
+        Ok(query.fetch_optional(&mut self.conn).await?)
     }
 
     /// Sets a small fact; no content, names or addresses.
@@ -21,7 +22,7 @@ impl Tx {
     pub async fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
         let sql =
             "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        sqlx::query(sql).bind(key).bind(value).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(key).bind(value).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -30,7 +31,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn clear_meta(&mut self, key: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM meta WHERE key = $1").bind(key).execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM meta WHERE key = $1").bind(key).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -62,7 +63,7 @@ impl Tx {
     pub async fn count_up(&mut self, counter: &str) -> Result<u64, StoreError> {
         let sql = "INSERT INTO counter (name, value) VALUES ($1, 1) \
                    ON CONFLICT (name) DO UPDATE SET value = counter.value + 1 RETURNING value";
-        let value: i64 = sqlx::query_scalar(sql).bind(counter).fetch_one(&mut *self.conn).await?;
+        let value: i64 = sql::scalar(sql).bind(counter).fetch_one(&mut self.conn).await?;
         Ok(value.unsigned_abs())
     }
 
@@ -71,8 +72,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn counter(&mut self, counter: &str) -> Result<u64, StoreError> {
-        let query = sqlx::query_scalar::<_, i64>("SELECT value FROM counter WHERE name = $1").bind(counter);
-        Ok(query.fetch_optional(&mut *self.conn).await?.map_or(0, i64::unsigned_abs))
+        let query = sql::scalar::<i64>("SELECT value FROM counter WHERE name = $1").bind(counter);
+        Ok(query.fetch_optional(&mut self.conn).await?.map_or(0, i64::unsigned_abs))
     }
 
     /// Takes the right to say something once: `true` the first time a key is given.
@@ -80,8 +81,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn notice_once(&mut self, key: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
-        let query = sqlx::query("INSERT INTO notice (key, at) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING");
-        Ok(query.bind(key).bind(micros(at)).execute(&mut *self.conn).await?.rows_affected() == 1)
+        let query = sql::query("INSERT INTO notice (key, at) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING");
+        Ok(query.bind(key).bind(micros(at)).execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Takes the right to say something again: `true` where it was never said or before `since`.
@@ -96,8 +97,8 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         let sql = "INSERT INTO notice (key, at) VALUES ($1, $2) \
                    ON CONFLICT (key) DO UPDATE SET at = excluded.at WHERE notice.at < $3";
-        let query = sqlx::query(sql).bind(key).bind(micros(at)).bind(micros(since));
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
+        let query = sql::query(sql).bind(key).bind(micros(at)).bind(micros(since));
+        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// When something was last said.
@@ -105,8 +106,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn notice(&mut self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let query = sqlx::query_scalar::<_, i64>("SELECT at FROM notice WHERE key = $1").bind(key);
-        query.fetch_optional(&mut *self.conn).await?.map(|at| time("notice", 0, at)).transpose()
+        let query = sql::scalar::<i64>("SELECT at FROM notice WHERE key = $1").bind(key);
+        query.fetch_optional(&mut self.conn).await?.map(|at| time("notice", 0, at)).transpose()
     }
 
     /// Lets something be said again.
@@ -114,7 +115,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn clear_notice(&mut self, key: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM notice WHERE key = $1").bind(key).execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM notice WHERE key = $1").bind(key).execute(&mut self.conn).await?;
         Ok(())
     }
 }

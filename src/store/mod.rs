@@ -10,17 +10,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use nix::fcntl::Flock;
 use rand::Rng;
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, Sqlite};
+
+use engine::Engine;
+use error::is_unique;
+use sql::{Column, Conn, Row};
 
 use crate::clock::Clock;
-use crate::model::ClientCode;
 
 mod absence;
 mod alert;
@@ -29,7 +28,9 @@ mod care;
 mod ceilings;
 mod client;
 mod consent;
+mod engine;
 mod enrolment;
+mod error;
 mod in_hand;
 mod journal;
 mod keys;
@@ -42,6 +43,7 @@ mod replay;
 mod returned;
 mod sealed_letters;
 mod set_back;
+mod sql;
 mod turn;
 mod vault;
 mod verify;
@@ -52,7 +54,9 @@ pub use backup::{beside, keep_aside, put_in_place, stage, unstage};
 pub use care::{Before, Care};
 pub use client::{Certificate, Client, NewClient};
 pub use consent::{Consent, Wording};
+pub use engine::Server;
 pub use enrolment::{Enrolment, KeyOffer};
+pub use error::StoreError;
 pub use journal::{JournalEntry, JournalFault, JournalHead, JournalReport, Savepoint};
 pub use keys::THERAPIST_KEYS_CHANGED;
 pub use mailbox::{Disposal, Original, Scan, Tries};
@@ -63,109 +67,32 @@ pub use turn::Turn;
 pub use vault::{Lookup, TOKEN_SIGNS, Unsealable, Vault};
 pub use verify::Kept;
 
-/// Why the store couldn't do what it was asked. No message carries content, names or addresses.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("`[database] url` must be `sqlite:` and a file's path")]
-    Url,
-    #[error("the file {path} can't be used: make its folder exist and writable for this user")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{path} is locked: another `cadre run` works on this database; stop it first")]
-    Locked { path: PathBuf },
-    #[error(
-        "the database's tables couldn't be brought up to date: use the version of Cadre that wrote it, or a newer one"
-    )]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the database failed")]
-    Db(#[from] sqlx::Error),
-    #[error(
-        "the record of client {code} was changed by something else than Cadre: nothing goes out for this client; compare it with a backup"
-    )]
-    Tampered { code: ClientCode },
-    #[error("row {row} of table {table} was changed by something else than Cadre, or the record key is another one")]
-    Corrupt { table: &'static str, row: i64 },
-    #[error("the address belongs to another client already")]
-    AddressTaken,
-    #[error("the certificate belongs to another client already")]
-    CertificateTaken,
-    #[error("that day already has a reply for this client")]
-    DayTaken,
-    #[error("the client has an open turn already")]
-    TurnOpen,
-    #[error("no free code was found: too many are used")]
-    CodesUsedUp,
-    #[error("{path} is there already and is not overwritten: choose another name")]
-    Exists { path: PathBuf },
-    #[error(
-        "{path} is no copy that `cadre backup` made (or SQLite left a log beside it, without which it isn't whole): name another one"
-    )]
-    NoDatabase { path: PathBuf },
-    #[error("the file is damaged: take another copy")]
-    Damaged,
-    #[error("there is no row {row} in table {table}")]
-    Missing { table: &'static str, row: i64 },
-}
-
-impl StoreError {
-    /// Whether another process held the database for longer than the store waits (5 s).
-    pub fn is_busy(&self) -> bool {
-        match self {
-            Self::Db(sqlx::Error::Database(e)) => e.code().is_some_and(|c| primary_code(&c) == 5),
-            Self::Db(sqlx::Error::PoolTimedOut) => true,
-            _ => false,
-        }
-    }
-
-    /// Whether the disk is full (or the file can't grow; also the shared memory beside the database).
-    pub fn is_full(&self) -> bool {
-        const SHARED_MEMORY_SIZE: &str = "4874";
-        let full = |code: &str| primary_code(code) == 13 || code == SHARED_MEMORY_SIZE;
-        matches!(self, Self::Db(sqlx::Error::Database(e)) if e.code().is_some_and(|c| full(&c)))
-    }
-}
-
-/// SQLite's primary result code, which is the low byte of the extended one.
-fn primary_code(code: &str) -> i32 {
-    code.parse::<i32>().map_or(0, |c| c & 0xff)
-}
-
-/// Whether `error` is a violation of the unique index over that column or of that name.
-fn is_unique(error: &sqlx::Error, what: &str) -> bool {
-    matches!(error, sqlx::Error::Database(e) if e.is_unique_violation() && e.message().contains(what))
-}
-
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    engine: Engine,
     vault: Vault,
-    path: PathBuf,
     head: PathBuf,
     last_id: AtomicI64,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Store").finish_non_exhaustive()
     }
 }
 
 /// Held by the one `run` of a database; the lock ends with the value or the process.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: Flock<File>,
+    _file: Option<Flock<File>>,
 }
 
 /// One transaction, for reading or writing. Dropped without [`Tx::commit`], it is rolled back.
 pub struct Tx {
-    conn: sqlx::Transaction<'static, Sqlite>,
+    conn: Conn,
     store: Arc<Inner>,
     chain: Option<journal::Chain>,
 }
@@ -182,66 +109,38 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
 }
 
 impl Store {
-    /// Opens or creates the database (mode 0600) at a URL like `sqlite:cadre.db` (relative to the
+    /// Opens or creates the SQLite database (mode 0600) at a URL like `sqlite:cadre.db` (relative to the
     /// working directory), brings its tables up to date, and creates the journal's head file beside
     /// an empty journal.
     ///
     /// # Errors
     /// [`StoreError::Url`], [`StoreError::File`], [`StoreError::Migrate`], [`StoreError::Db`].
     pub async fn open(url: &str, vault: Vault, journal_head: &Path) -> Result<Self, StoreError> {
-        let bare = url.strip_prefix("sqlite:").ok_or(StoreError::Url)?;
-        if bare.is_empty() || bare.contains(":memory:") || bare.contains("mode=memory") {
-            return Err(StoreError::Url);
-        }
-        let options = SqliteConnectOptions::from_str(url).map_err(|_| StoreError::Url)?;
-        let path = options.get_filename().to_path_buf();
-        // SQLite gives its -wal and -shm files the mode of the database.
-        drop(private_file(&path)?);
-        let options = options
-            .create_if_missing(false)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .pragma("secure_delete", "ON")
-            .pragma("temp_store", "MEMORY")
-            .pragma("journal_size_limit", "67108864")
-            .statement_cache_capacity(256)
-            .optimize_on_close(false, None);
-        let writer = PoolOptions::<Sqlite>::new()
-            .min_connections(1)
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(options.clone())
-            .await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
-        let readers = PoolOptions::<Sqlite>::new()
-            .max_connections(4)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(options.pragma("query_only", "ON"))
-            .await?;
-        let store = Self(Arc::new(Inner {
-            writer,
-            readers,
-            vault,
-            path,
-            head: journal_head.to_owned(),
-            last_id: AtomicI64::new(0),
-        }));
+        Self::with(Engine::lite(url).await?, vault, journal_head).await
+    }
+
+    /// Opens a practice's schema of a PostgreSQL database, makes it where it is missing, brings its tables up to date,
+    /// and creates the journal's head file where this host has none.
+    ///
+    /// # Errors
+    /// [`StoreError::ServerUrl`], [`StoreError::Schema`], [`StoreError::Migrate`], [`StoreError::Db`].
+    pub async fn connect(server: &Server, vault: Vault, journal_head: &Path) -> Result<Self, StoreError> {
+        Self::with(Engine::pg(server).await?, vault, journal_head).await
+    }
+
+    async fn with(engine: Engine, vault: Vault, journal_head: &Path) -> Result<Self, StoreError> {
+        let inner = Inner { engine, vault, head: journal_head.to_owned(), last_id: AtomicI64::new(0) };
+        let store = Self(Arc::new(inner));
         store.start_head().await?;
         Ok(store)
     }
 
-    /// Begins a transaction for writing (`BEGIN IMMEDIATE`); waits for the writer before it.
+    /// Begins a transaction for writing; waits for the writer before it, also for another process's.
     ///
     /// # Errors
     /// [`StoreError::Db`]; see [`StoreError::is_busy`].
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let conn = self.0.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let conn = self.0.engine.begin().await?;
         Ok(Tx { conn, store: Arc::clone(&self.0), chain: None })
     }
 
@@ -250,7 +149,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn read(&self) -> Result<Tx, StoreError> {
-        let conn = self.0.readers.begin().await?;
+        let conn = self.0.engine.read().await?;
         Ok(Tx { conn, store: Arc::clone(&self.0), chain: None })
     }
 
@@ -259,7 +158,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] when another process has it.
     pub fn lock(&self) -> Result<RunLock, StoreError> {
-        RunLock::take(&self.0.path)
+        match &self.0.engine {
+            Engine::Lite { path, .. } => RunLock::take(path),
+            Engine::Pg { .. } => Ok(RunLock { _file: None }),
+        }
     }
 
     /// A new row's id: milliseconds since 2020 above 22 random bits, rising within the process.
@@ -278,15 +180,9 @@ impl Store {
         &self.0.vault
     }
 
-    /// The database file.
-    pub fn path(&self) -> &Path {
-        &self.0.path
-    }
-
-    /// Waits for what is under way and closes the connections; the last one folds the write-ahead log in.
+    /// Waits for what is under way and closes the connections; SQLite's last one folds the write-ahead log in.
     pub async fn close(&self) {
-        self.0.readers.close().await;
-        self.0.writer.close().await;
+        self.0.engine.close().await;
     }
 }
 
@@ -339,15 +235,15 @@ fn time(table: &'static str, row: i64, value: i64) -> Result<DateTime<Utc>, Stor
 
 /// Reads the columns of one row of one table, turning what can't be into [`StoreError::Corrupt`].
 struct Reader<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     vault: &'r Vault,
     table: &'static str,
     id: i64,
 }
 
 impl<'r> Reader<'r> {
-    fn new(vault: &'r Vault, table: &'static str, row: &'r SqliteRow) -> Result<Self, StoreError> {
-        let id = row.try_get("id")?;
+    fn new(vault: &'r Vault, table: &'static str, row: &'r Row) -> Result<Self, StoreError> {
+        let id = row.get("id")?;
         Ok(Self { row, vault, table, id })
     }
 
@@ -357,9 +253,9 @@ impl<'r> Reader<'r> {
 
     fn get<T>(&self, column: &str) -> Result<T, StoreError>
     where
-        T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+        T: Column<'r>,
     {
-        Ok(self.row.try_get(column)?)
+        Ok(self.row.get(column)?)
     }
 
     fn word<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {

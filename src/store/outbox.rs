@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, micros, vault};
 use crate::model::{Address, ClientId, Fate, Kind, MessageRow, OutboxRow, OutboxState, TherapistId};
 
@@ -135,7 +135,7 @@ fn mac(
         .mac(vault, TABLE)
 }
 
-fn open(vault: &Vault, row: &SqliteRow) -> Result<Outbox, StoreError> {
+fn open(vault: &Vault, row: &Row) -> Result<Outbox, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     let facts = read.bytes("facts")?;
     let recipient = read.text("recipient")?.map(|a| Address::parse(&a).map_err(|_| read.corrupt())).transpose()?;
@@ -177,7 +177,7 @@ impl Tx {
         let id = self.new_id();
         let vault = self.vault().clone();
         let seal = |column: &str, value: &[u8]| vault.seal(TABLE, id, column, value);
-        sqlx::query(
+        sql::query(
             "INSERT INTO outbox (id, kind, client_id, therapist, message_id, state, created_at, not_before, \
              next_attempt, facts, recipient, mail_id, mail_id_hash, mac) \
              VALUES ($1, $2, $3, $4, $5, 'waiting', $6, $7, $7, $8, $9, $10, $11, $12)",
@@ -194,7 +194,7 @@ impl Tx {
         .bind(new.mail_id.as_ref().map(|m| seal("mail_id", m.as_bytes())))
         .bind(new.mail_id.as_ref().map(|m| vault.message_id(m).to_vec()))
         .bind(mac(&vault, id, new.kind, new.client, new.therapist.as_ref(), new.message).to_vec())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(OutboxRow(id))
     }
@@ -204,7 +204,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where its MAC doesn't hold; [`StoreError::Db`].
     pub async fn outbox(&mut self, id: OutboxRow) -> Result<Option<Outbox>, StoreError> {
-        let row = sqlx::query(columns!("WHERE id = $1")).bind(id.0).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(columns!("WHERE id = $1")).bind(id.0).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
@@ -224,7 +224,7 @@ impl Tx {
              ORDER BY CASE kind WHEN 'alert' THEN 0 WHEN 'safety' THEN 1 WHEN 'safety-violence' THEN 1 \
              WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id LIMIT $2"
         );
-        let rows = sqlx::query(sql).bind(micros(now)).bind(i64::from(limit)).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(micros(now)).bind(i64::from(limit)).fetch_all(&mut self.conn).await?;
         let (mut sound, mut changed) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             match open(self.vault(), row) {
@@ -246,13 +246,13 @@ impl Tx {
         now: DateTime<Utc>,
         next_attempt: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET state = 'leaving', attempts = attempts + 1, next_attempt = $3, last_error = 'attempting', \
              first_attempt_at = COALESCE(first_attempt_at, $2) \
              WHERE id = $1 AND state IN ('waiting', 'leaving') AND next_attempt <= $2",
         );
         let query = query.bind(id.0).bind(micros(now)).bind(micros(next_attempt));
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
+        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Freezes the bytes of a mail, with size and hash. They may be frozen anew until an attempt
@@ -261,7 +261,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn freeze(&mut self, id: OutboxRow, bytes: &[u8]) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET frozen = $2, size = $3, sha256 = $4 \
              WHERE id = $1 AND reached_dot = 0 AND state IN ('waiting', 'leaving')",
         )
@@ -269,7 +269,7 @@ impl Tx {
         .bind(self.vault().seal(TABLE, id.0, "frozen", bytes))
         .bind(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
         .bind(Sha256::digest(bytes).to_vec());
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
+        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// The frozen bytes of a mail.
@@ -277,8 +277,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where they don't open in this row; [`StoreError::Db`].
     pub async fn frozen(&mut self, id: OutboxRow) -> Result<Option<Vec<u8>>, StoreError> {
-        let query = sqlx::query_scalar("SELECT frozen FROM outbox WHERE id = $1").bind(id.0);
-        let Some(Some(sealed)) = query.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
+        let query = sql::scalar("SELECT frozen FROM outbox WHERE id = $1").bind(id.0);
+        let Some(Some(sealed)) = query.fetch_optional(&mut self.conn).await? else { return Ok(None) };
         let sealed: Vec<u8> = sealed;
         let opened = self.vault().unseal(TABLE, id.0, "frozen", &sealed);
         opened.map(Some).map_err(|_| StoreError::Corrupt { table: TABLE, row: id.0 })
@@ -289,7 +289,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_reached_dot(&mut self, id: OutboxRow) -> Result<(), StoreError> {
-        sqlx::query("UPDATE outbox SET reached_dot = 1 WHERE id = $1").bind(id.0).execute(&mut *self.conn).await?;
+        sql::query("UPDATE outbox SET reached_dot = 1 WHERE id = $1").bind(id.0).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -306,7 +306,7 @@ impl Tx {
         error: Option<&str>,
         at: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET state = $2, result_code = $3, last_error = $4, finished_at = $5, facts = NULL, \
              frozen = NULL, recipient = NULL WHERE id = $1 AND state IN ('waiting', 'leaving', 'held')",
         )
@@ -315,7 +315,7 @@ impl Tx {
         .bind(code.map(i64::from))
         .bind(error)
         .bind(micros(at));
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
+        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Puts an attempt that failed for now back, with its reason (a word and a code).
@@ -328,10 +328,10 @@ impl Tx {
         next_attempt: DateTime<Utc>,
         error: Option<&str>,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET next_attempt = $2, last_error = $3 WHERE id = $1 AND state IN ('waiting', 'leaving')",
         );
-        query.bind(id.0).bind(micros(next_attempt)).bind(error).execute(&mut *self.conn).await?;
+        query.bind(id.0).bind(micros(next_attempt)).bind(error).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -340,11 +340,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn postpone(&mut self, id: OutboxRow, not_before: DateTime<Utc>) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET not_before = $2, next_attempt = $2, state = 'waiting' \
              WHERE id = $1 AND state IN ('waiting', 'leaving') AND reached_dot = 0",
         );
-        Ok(query.bind(id.0).bind(micros(not_before)).execute(&mut *self.conn).await?.rows_affected() == 1)
+        Ok(query.bind(id.0).bind(micros(not_before)).execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Puts a mail aside until [`Tx::retry`]; `false` when it is finished.
@@ -352,8 +352,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn hold(&mut self, id: OutboxRow) -> Result<bool, StoreError> {
-        let query = sqlx::query("UPDATE outbox SET state = 'held' WHERE id = $1 AND state IN ('waiting', 'leaving')");
-        Ok(query.bind(id.0).execute(&mut *self.conn).await?.rows_affected() == 1)
+        let query = sql::query("UPDATE outbox SET state = 'held' WHERE id = $1 AND state IN ('waiting', 'leaving')");
+        Ok(query.bind(id.0).execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Lets a held, waiting or leaving mail be attempted from `at` on (never before its
@@ -362,12 +362,12 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn retry(&mut self, id: OutboxRow, at: DateTime<Utc>) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET state = CASE WHEN attempts > 0 THEN 'leaving' ELSE 'waiting' END, \
              next_attempt = CASE WHEN not_before > $2 THEN not_before ELSE $2 END \
              WHERE id = $1 AND state IN ('waiting', 'leaving', 'held')",
         );
-        Ok(query.bind(id.0).bind(micros(at)).execute(&mut *self.conn).await?.rows_affected() == 1)
+        Ok(query.bind(id.0).bind(micros(at)).execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Cancels a mail of which no attempt has reached the dot; `false` otherwise.
@@ -382,10 +382,10 @@ impl Tx {
     }
 
     pub(super) async fn outbox_rows(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Outbox>, StoreError> {
-        let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
-        let rows = query.fetch_all(&mut *self.conn).await?;
+        let query = values.iter().fold(sql::query(sql), |query, value| query.bind(*value));
+        let rows = query.fetch_all(&mut self.conn).await?;
         // One changed row hides none of the others.
-        let sound = |row: &SqliteRow| match open(self.vault(), row) {
+        let sound = |row: &Row| match open(self.vault(), row) {
             Err(error @ StoreError::Corrupt { .. }) => {
                 tracing::error!(%error, "an outgoing mail is left out");
                 None
@@ -424,8 +424,8 @@ impl Tx {
     pub async fn outbox_by_mail_id(&mut self, mail_id: &str) -> Result<Option<Outbox>, StoreError> {
         let hash = self.vault().message_id(mail_id).to_vec();
         let sql = columns!("WHERE mail_id_hash = $1 ORDER BY (state = 'sent') DESC, id DESC LIMIT 1");
-        let row = sqlx::query(sql).bind(hash);
-        row.fetch_optional(&mut *self.conn).await?.map(|row| open(self.vault(), &row)).transpose()
+        let row = sql::query(sql).bind(hash);
+        row.fetch_optional(&mut self.conn).await?.map(|row| open(self.vault(), &row)).transpose()
     }
 
     /// How many mails of a kind were made since then, for one client or for all.
@@ -439,17 +439,17 @@ impl Tx {
         since: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let query = match client {
-            Some(client) => sqlx::query_scalar::<_, i64>(
+            Some(client) => sql::scalar::<i64>(
                 "SELECT COUNT(*) FROM outbox WHERE kind = $1 AND created_at >= $2 AND client_id = $3",
             )
             .bind(kind.as_str())
             .bind(micros(since))
             .bind(client.0),
-            None => sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE kind = $1 AND created_at >= $2")
+            None => sql::scalar("SELECT COUNT(*) FROM outbox WHERE kind = $1 AND created_at >= $2")
                 .bind(kind.as_str())
                 .bind(micros(since)),
         };
-        Ok(query.fetch_one(&mut *self.conn).await?.unsigned_abs())
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// When the next attempt of any mail is due.
@@ -458,7 +458,7 @@ impl Tx {
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn next_due(&mut self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let sql = "SELECT MIN(next_attempt) FROM outbox WHERE state IN ('waiting', 'leaving')";
-        let at: Option<i64> = sqlx::query_scalar(sql).fetch_one(&mut *self.conn).await?;
+        let at: Option<i64> = sql::scalar(sql).fetch_one(&mut self.conn).await?;
         at.map(|at| super::time(TABLE, 0, at)).transpose()
     }
 }

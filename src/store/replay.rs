@@ -1,8 +1,8 @@
 //! What was already obeyed or filed: signatures by what they cover, unsigned mail by its bytes.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 
+use super::sql;
 use super::{Lookup, StoreError, Tx, micros};
 use crate::model::MessageRow;
 
@@ -19,7 +19,7 @@ impl Tx {
         message: Option<MessageRow>,
         at: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
+        let done = sql::query(
             "INSERT INTO replay (signer_hash, digest_hash, message_id, at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (signer_hash, digest_hash) DO NOTHING",
         )
@@ -27,7 +27,7 @@ impl Tx {
         .bind(self.vault().lookup(Lookup::Digest, digest).to_vec())
         .bind(message.map(|m| m.0))
         .bind(micros(at))
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -38,11 +38,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn hold_signature(&mut self, message: MessageRow, signer: &str, digest: &[u8]) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO held_signature (message_id, signer_hash, digest_hash) VALUES ($1, $2, $3)")
+        sql::query("INSERT INTO held_signature (message_id, signer_hash, digest_hash) VALUES ($1, $2, $3)")
             .bind(message.0)
             .bind(self.vault().lookup(Lookup::Signer, signer.to_ascii_uppercase().as_bytes()).to_vec())
             .bind(self.vault().lookup(Lookup::Digest, digest).to_vec())
-            .execute(&mut *self.conn)
+            .execute(&mut self.conn)
             .await?;
         Ok(())
     }
@@ -52,19 +52,16 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn release_signature(&mut self, message: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO replay (signer_hash, digest_hash, message_id, at) \
              SELECT signer_hash, digest_hash, message_id, $2 FROM held_signature WHERE message_id = $1 \
              ON CONFLICT (signer_hash, digest_hash) DO NOTHING",
         )
         .bind(message.0)
         .bind(micros(at))
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
-        sqlx::query("DELETE FROM held_signature WHERE message_id = $1")
-            .bind(message.0)
-            .execute(&mut *self.conn)
-            .await?;
+        sql::query("DELETE FROM held_signature WHERE message_id = $1").bind(message.0).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -77,12 +74,12 @@ impl Tx {
         signer: &str,
         digest: &[u8],
     ) -> Result<Option<Option<MessageRow>>, StoreError> {
-        let row = sqlx::query("SELECT message_id FROM replay WHERE signer_hash = $1 AND digest_hash = $2")
+        let row = sql::query("SELECT message_id FROM replay WHERE signer_hash = $1 AND digest_hash = $2")
             .bind(self.vault().lookup(Lookup::Signer, signer.to_ascii_uppercase().as_bytes()).to_vec())
             .bind(self.vault().lookup(Lookup::Digest, digest).to_vec())
-            .fetch_optional(&mut *self.conn)
+            .fetch_optional(&mut self.conn)
             .await?;
-        Ok(row.map(|row| row.try_get::<Option<i64>, _>(0)).transpose()?.map(|m| m.map(MessageRow)))
+        Ok(row.map(|row| row.at::<Option<i64>>(0)).transpose()?.map(|m| m.map(MessageRow)))
     }
 
     /// Remembers a mail by its bytes (or a digest of them); `false` when it was known already.
@@ -95,13 +92,13 @@ impl Tx {
         message: Option<MessageRow>,
         at: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
+        let done = sql::query(
             "INSERT INTO seen (raw_hash, message_id, at) VALUES ($1, $2, $3) ON CONFLICT (raw_hash) DO NOTHING",
         )
         .bind(self.vault().lookup(Lookup::RawBytes, raw).to_vec())
         .bind(message.map(|m| m.0))
         .bind(micros(at))
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -111,10 +108,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn knows_bytes(&mut self, raw: &[u8]) -> Result<Option<Option<MessageRow>>, StoreError> {
-        let row = sqlx::query("SELECT message_id FROM seen WHERE raw_hash = $1")
+        let row = sql::query("SELECT message_id FROM seen WHERE raw_hash = $1")
             .bind(self.vault().lookup(Lookup::RawBytes, raw).to_vec())
-            .fetch_optional(&mut *self.conn)
+            .fetch_optional(&mut self.conn)
             .await?;
-        Ok(row.map(|row| row.try_get::<Option<i64>, _>(0)).transpose()?.map(|m| m.map(MessageRow)))
+        Ok(row.map(|row| row.at::<Option<i64>>(0)).transpose()?.map(|m| m.map(MessageRow)))
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::outbox::columns;
+use super::sql;
 use super::{Outbox, StoreError, Tx, micros};
 use crate::model::{Fate, MessageRow, OutboxRow, TurnRow};
 
@@ -13,12 +14,12 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn return_mail(&mut self, id: OutboxRow, error: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE outbox SET state = 'failed', last_error = $2, returned_at = $3, notice = NULL, noticed_at = NULL \
              WHERE id = $1 AND state = 'sent'",
         );
         let query = query.bind(id.0).bind(error).bind(micros(at));
-        Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
+        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
     /// Remembers what a notice said of a mail that left, or that it arrived (`None`).
@@ -32,8 +33,8 @@ impl Tx {
         at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET notice = $2, noticed_at = $3 WHERE id = $1 AND state = 'sent'";
-        let query = sqlx::query(sql).bind(id.0).bind(said.map(Fate::as_str)).bind(said.map(|_| micros(at)));
-        query.execute(&mut *self.conn).await?;
+        let query = sql::query(sql).bind(id.0).bind(said.map(Fate::as_str)).bind(said.map(|_| micros(at)));
+        query.execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -65,6 +66,6 @@ impl Tx {
     pub async fn has_other_answer(&mut self, turn: TurnRow, than: MessageRow) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE turn_id = $1 AND id <> $2 AND direction = 'out' \
                    AND kind IN ('reply', 'urgent', 'closed') AND state IN ('waiting', 'leaving', 'sent'))";
-        Ok(sqlx::query_scalar::<_, bool>(sql).bind(turn.0).bind(than.0).fetch_one(&mut *self.conn).await?)
+        Ok(sql::scalar::<bool>(sql).bind(turn.0).bind(than.0).fetch_one(&mut self.conn).await?)
     }
 }

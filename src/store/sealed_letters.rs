@@ -2,8 +2,8 @@
 //! words were guessed.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::Row;
 
+use super::sql;
 use super::{MacParts, StoreError, Tx, Vault, micros, micros_opt, time, vault};
 use crate::model::{ClientId, OutboxRow};
 use crate::secret::Password;
@@ -72,20 +72,20 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where it was changed; [`StoreError::Db`].
     pub async fn pdf_channel(&mut self, client: ClientId) -> Result<Option<PdfChannel>, StoreError> {
-        let row = sqlx::query("SELECT * FROM pdf_channel WHERE client_id = $1").bind(client.0);
-        let Some(row) = row.fetch_optional(&mut *self.conn).await? else { return Ok(None) };
+        let row = sql::query("SELECT * FROM pdf_channel WHERE client_id = $1").bind(client.0);
+        let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
         let raw = Raw {
-            phrase: row.try_get("phrase")?,
-            made_at: row.try_get("made_at")?,
-            told_at: row.try_get("told_at")?,
-            subject: row.try_get("subject")?,
-            wrong_day: row.try_get("wrong_day")?,
-            wrong: row.try_get("wrong")?,
-            blocked_at: row.try_get("blocked_at")?,
+            phrase: row.get("phrase")?,
+            made_at: row.get("made_at")?,
+            told_at: row.get("told_at")?,
+            subject: row.get("subject")?,
+            wrong_day: row.get("wrong_day")?,
+            wrong: row.get("wrong")?,
+            blocked_at: row.get("blocked_at")?,
         };
         let corrupt = || StoreError::Corrupt { table: CHANNEL, row: client.0 };
         let vault = self.vault();
-        if !vault::same(&raw.mac(vault, client), row.try_get("mac")?) {
+        if !vault::same(&raw.mac(vault, client), row.get("mac")?) {
             return Err(corrupt());
         }
         let text = |column: &str, sealed: &[u8]| {
@@ -121,7 +121,7 @@ impl Tx {
             blocked_at: micros_opt(channel.blocked_at),
         };
         let mac = raw.mac(vault, client);
-        sqlx::query(
+        sql::query(
             "INSERT INTO pdf_channel (client_id, phrase, made_at, told_at, subject, wrong_day, wrong, blocked_at, mac) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (client_id) DO UPDATE SET \
              phrase = excluded.phrase, made_at = excluded.made_at, told_at = excluded.told_at, \
@@ -137,7 +137,7 @@ impl Tx {
         .bind(raw.wrong)
         .bind(raw.blocked_at)
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn drop_pdf_channel(&mut self, client: ClientId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM pdf_channel WHERE client_id = $1").bind(client.0).execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM pdf_channel WHERE client_id = $1").bind(client.0).execute(&mut self.conn).await?;
         self.drop_answer_words(client).await
     }
 
@@ -156,7 +156,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn drop_answer_words(&mut self, client: ClientId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM answer_words WHERE client_id = $1").bind(client.0).execute(&mut *self.conn).await?;
+        sql::query("DELETE FROM answer_words WHERE client_id = $1").bind(client.0).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -167,7 +167,7 @@ impl Tx {
     pub async fn wake_outbox(&mut self, client: ClientId, now: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET next_attempt = $2 WHERE client_id = $1 AND state IN ('waiting', 'leaving') \
                    AND reached_dot = 0 AND last_error = 'not-sealable'";
-        sqlx::query(sql).bind(client.0).bind(micros(now)).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(client.0).bind(micros(now)).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl Tx {
     pub async fn add_answer_words(&mut self, client: ClientId, new: &LetterWords) -> Result<(), StoreError> {
         let words = self.vault().seal(WORDS, new.letter.0, "words", new.words.reveal().as_bytes());
         let mac = words_mac(self.vault(), new.letter.0, client, &words, micros(new.at));
-        sqlx::query(
+        sql::query(
             "INSERT INTO answer_words (outbox_id, client_id, words, at, mac) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (outbox_id) DO UPDATE SET words = excluded.words, at = excluded.at, mac = excluded.mac",
         )
@@ -187,11 +187,11 @@ impl Tx {
         .bind(words)
         .bind(micros(new.at))
         .bind(mac.as_slice())
-        .execute(&mut *self.conn)
+        .execute(&mut self.conn)
         .await?;
         let sql = "DELETE FROM answer_words WHERE client_id = $1 AND at < \
                    (SELECT at FROM answer_words WHERE client_id = $1 ORDER BY at DESC LIMIT 1 OFFSET $2)";
-        sqlx::query(sql).bind(client.0).bind(KEPT).execute(&mut *self.conn).await?;
+        sql::query(sql).bind(client.0).bind(KEPT).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -204,19 +204,19 @@ impl Tx {
         let sql = "SELECT a.outbox_id, a.words, a.at, a.mac, o.state FROM answer_words a JOIN outbox o ON o.id = a.outbox_id \
                    WHERE a.client_id = $1 AND (o.state = 'sent' OR (o.state IN ('waiting', 'leaving', 'held') AND o.reached_dot = 1)) \
                    ORDER BY a.at DESC, a.outbox_id DESC LIMIT 8";
-        let rows = sqlx::query(sql).bind(client.0).fetch_all(&mut *self.conn).await?;
+        let rows = sql::query(sql).bind(client.0).fetch_all(&mut self.conn).await?;
         let (mut found, mut sent) = (Vec::new(), 0);
         for row in rows {
-            let (letter, at): (i64, i64) = (row.try_get("outbox_id")?, row.try_get("at")?);
-            let sealed: Vec<u8> = row.try_get("words")?;
+            let (letter, at): (i64, i64) = (row.get("outbox_id")?, row.get("at")?);
+            let sealed: Vec<u8> = row.get("words")?;
             let corrupt = || StoreError::Corrupt { table: WORDS, row: letter };
-            if !vault::same(&words_mac(self.vault(), letter, client, &sealed, at), row.try_get("mac")?) {
+            if !vault::same(&words_mac(self.vault(), letter, client, &sealed, at), row.get("mac")?) {
                 return Err(corrupt());
             }
             let open = self.vault().unseal(WORDS, letter, "words", &sealed).map_err(|_| corrupt())?;
             let words = Password::new(String::from_utf8(open).map_err(|_| corrupt())?);
             found.push(LetterWords { letter: OutboxRow(letter), at: time(WORDS, letter, at)?, words });
-            sent += usize::from(row.try_get::<&str, _>("state")? == "sent");
+            sent += usize::from(row.get::<&str>("state")? == "sent");
             if sent == 2 {
                 break;
             }

@@ -1,24 +1,41 @@
 use chrono::{Duration, TimeZone, Weekday};
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use super::*;
 use crate::model::*;
 
 mod alert;
+mod engines;
 mod frame;
 mod safety;
 
 const KEY: [u8; 32] = [42; 32];
 
+/// Where a test's store is: a file, or a schema of its own on the server that `CADRE_TEST_POSTGRES` names (the URL of a
+/// superuser on a server that may be thrown away).
 struct Place {
     dir: TempDir,
+    server: Option<Server>,
+}
+
+fn test_server() -> Option<String> {
+    std::env::var("CADRE_TEST_POSTGRES").ok()
 }
 
 impl Place {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        let schema = || format!("test_{:016x}", rand::rng().next_u64());
+        let server = test_server().map(|url| Server { url, password: None, schema: schema() });
+        Self { server, ..Self::file() }
+    }
+
+    /// For what only SQLite has.
+    fn file() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), server: None }
     }
 
     fn db(&self) -> PathBuf {
@@ -30,17 +47,40 @@ impl Place {
     }
 
     async fn open(&self) -> Store {
-        let url = format!("sqlite:{}", self.db().display());
-        Store::open(&url, Vault::new(&KEY), &self.head()).await.unwrap()
+        self.open_as(&KEY, &self.head()).await.unwrap()
     }
 
-    /// Somebody with the file and without the keys.
+    async fn open_as(&self, key: &[u8; 32], head: &Path) -> Result<Store, StoreError> {
+        match &self.server {
+            Some(server) => Store::connect(server, Vault::new(key), head).await,
+            None => Store::open(&format!("sqlite:{}", self.db().display()), Vault::new(key), head).await,
+        }
+    }
+
+    /// Somebody with the database and without the keys.
     async fn attack(&self, sql: &str) -> u64 {
-        let options = SqliteConnectOptions::new().filename(self.db()).foreign_keys(false);
-        let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
-        let done = sqlx::raw_sql(sql).execute(&mut raw).await.unwrap();
+        let Some(server) = &self.server else {
+            let options = SqliteConnectOptions::new().filename(self.db()).foreign_keys(false);
+            let mut raw = options.connect().await.unwrap();
+            let done = sqlx::raw_sql(sql).execute(&mut raw).await.unwrap();
+            raw.close().await.unwrap();
+            return done.rows_affected();
+        };
+        let mut raw = server.raw().await;
+        let bytes = regex::Regex::new("x'([0-9a-f]*)'").unwrap();
+        let sql = bytes.replace_all(sql, r"'\x$1'::bytea").into_owned();
+        // Neither triggers nor foreign keys stop a superuser.
+        sqlx::raw_sql("SET session_replication_role = replica").execute(&mut raw).await.unwrap();
+        let done = sqlx::raw_sql(&sql).execute(&mut raw).await.unwrap();
         raw.close().await.unwrap();
         done.rows_affected()
+    }
+}
+
+impl Server {
+    async fn raw(&self) -> sqlx::PgConnection {
+        let options: PgConnectOptions = self.url.parse().unwrap();
+        options.options([("search_path", self.schema.as_str())]).connect().await.unwrap()
     }
 }
 
@@ -244,8 +284,7 @@ async fn a_certificate_put_back_to_an_older_one_is_noticed() {
 async fn another_record_key_opens_nothing() {
     let place = Place::new();
     let a = add(&place.open().await, "marie").await;
-    let url = format!("sqlite:{}", place.db().display());
-    let store = Store::open(&url, Vault::new(&[1; 32]), &place.head()).await.unwrap();
+    let store = place.open_as(&[1; 32], &place.head()).await.unwrap();
     let mut tx = store.read().await.unwrap();
     assert!(matches!(tx.client(a.id).await, Err(StoreError::Tampered { .. })));
     assert!(tx.client_by_address(&a.address).await.unwrap().is_none());

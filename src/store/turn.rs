@@ -1,8 +1,8 @@
 //! Turns: a client's letters since the last reply was accepted. At most one is open a client.
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::{self, Row};
 use super::{Reader, StoreError, Tx, Vault, is_unique, micros, micros_opt};
 use crate::model::{ClientId, TurnRow, TurnState};
 
@@ -28,7 +28,7 @@ pub struct Turn {
     pub misses: u32,
 }
 
-fn open(vault: &Vault, row: &SqliteRow) -> Result<Turn, StoreError> {
+fn open(vault: &Vault, row: &Row) -> Result<Turn, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     Ok(Turn {
         id: TurnRow(read.id),
@@ -44,15 +44,19 @@ fn open(vault: &Vault, row: &SqliteRow) -> Result<Turn, StoreError> {
     })
 }
 
+fn open_already(error: sqlx::Error) -> StoreError {
+    if is_unique(&error, "turn.client_id", "one_open_turn") { StoreError::TurnOpen } else { error.into() }
+}
+
 impl Tx {
     async fn turn_where(&mut self, sql: &'static str, value: i64) -> Result<Option<Turn>, StoreError> {
-        let row = sqlx::query(sql).bind(value).fetch_optional(&mut *self.conn).await?;
+        let row = sql::query(sql).bind(value).fetch_optional(&mut self.conn).await?;
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
     async fn turns_where(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Turn>, StoreError> {
-        let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
-        let rows = query.fetch_all(&mut *self.conn).await?;
+        let query = values.iter().fold(sql::query(sql), |query, value| query.bind(*value));
+        let rows = query.fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
     }
 
@@ -67,14 +71,14 @@ impl Tx {
         due_at: Option<DateTime<Utc>>,
     ) -> Result<TurnRow, StoreError> {
         let id = self.new_id();
-        sqlx::query("INSERT INTO turn (id, client_id, state, opened_at, due_at) VALUES ($1, $2, 'open', $3, $4)")
+        sql::query("INSERT INTO turn (id, client_id, state, opened_at, due_at) VALUES ($1, $2, 'open', $3, $4)")
             .bind(id)
             .bind(client.0)
             .bind(micros(at))
             .bind(micros_opt(due_at))
-            .execute(&mut *self.conn)
+            .try_execute(&mut self.conn)
             .await
-            .map_err(|e| if is_unique(&e, "turn.client_id") { StoreError::TurnOpen } else { e.into() })?;
+            .map_err(open_already)?;
         Ok(TurnRow(id))
     }
 
@@ -110,7 +114,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Corrupt`].
     pub async fn open_turns(&mut self) -> Result<Vec<Turn>, StoreError> {
-        let sql = "SELECT * FROM turn WHERE state = 'open' ORDER BY due_at, opened_at";
+        let sql = "SELECT * FROM turn WHERE state = 'open' ORDER BY due_at NULLS FIRST, opened_at";
         self.turns_where(sql, &[]).await
     }
 
@@ -124,12 +128,7 @@ impl Tx {
     }
 
     async fn touch_turn(&mut self, id: TurnRow, sql: &'static str, value: Option<i64>) -> Result<(), StoreError> {
-        let done = sqlx::query(sql)
-            .bind(id.0)
-            .bind(value)
-            .execute(&mut *self.conn)
-            .await
-            .map_err(|e| if is_unique(&e, "turn.client_id") { StoreError::TurnOpen } else { e.into() })?;
+        let done = sql::query(sql).bind(id.0).bind(value).try_execute(&mut self.conn).await.map_err(open_already)?;
         if done.rows_affected() == 0 { Err(StoreError::Missing { table: TABLE, row: id.0 }) } else { Ok(()) }
     }
 
@@ -176,7 +175,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Db`].
     pub async fn miss_turn(&mut self, id: TurnRow, slot: DateTime<Utc>) -> Result<u32, StoreError> {
-        let sql = "UPDATE turn SET misses = misses + (missed_slot IS NULL OR missed_slot <> $2), missed_slot = $2 \
+        let sql = "UPDATE turn SET misses = misses + CASE WHEN missed_slot IS NULL OR missed_slot <> $2 THEN 1 ELSE 0 END, missed_slot = $2 \
                    WHERE id = $1";
         self.touch_turn(id, sql, Some(micros(slot))).await?;
         Ok(self.turn(id).await?.map_or(0, |turn| turn.misses))

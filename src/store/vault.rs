@@ -41,6 +41,7 @@ pub enum Lookup {
     Signer,
     Digest,
     RawBytes,
+    Practice,
 }
 
 impl Lookup {
@@ -53,6 +54,7 @@ impl Lookup {
             Self::Signer => b"signer",
             Self::Digest => b"digest",
             Self::RawBytes => b"raw-bytes",
+            Self::Practice => b"practice",
         }
     }
 }
@@ -165,6 +167,12 @@ impl Vault {
     /// [`Vault::lookup`] of an address's canonical form.
     pub fn address(&self, address: &Address) -> [u8; 16] {
         self.lookup(Lookup::Address, address.canonical().as_bytes())
+    }
+
+    /// The PostgreSQL schema of the practice of this address, which names nobody.
+    pub fn schema_name(&self, practice: &Address) -> String {
+        let hash = self.lookup(Lookup::Practice, practice.canonical().as_bytes());
+        format!("cadre_{}", data_encoding::HEXLOWER.encode(&hash[..8]))
     }
 
     /// [`Vault::lookup`] of a Message-ID, with or without its angle brackets.

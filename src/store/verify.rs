@@ -1,9 +1,8 @@
 //! Whether the stored rows are as Cadre wrote them: each one's MAC and sealed columns, one by one.
 
-use sqlx::Row as _;
-
 use super::consent::{letter_mac, version_mac};
 use super::sealed_letters::words_mac;
+use super::sql::{self, Row};
 use super::{StoreError, Tx, Wording, vault};
 use crate::model::{AbsenceRow, ClientCode, ClientId, MessageRow, OutboxRow, TherapistId};
 
@@ -121,7 +120,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn kept_rows(&mut self, kept: Kept) -> Result<Vec<i64>, StoreError> {
-        Ok(sqlx::query_scalar(kept.ids()).fetch_all(&mut *self.conn).await?)
+        Ok(sql::scalar(kept.ids()).fetch_all(&mut self.conn).await?)
     }
 
     /// The code of the client that a row belongs to, as far as a row that may have been changed tells it.
@@ -130,7 +129,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn kept_for(&mut self, kept: Kept, row: i64) -> Result<Option<ClientCode>, StoreError> {
         let Some(sql) = kept.owner() else { return Ok(None) };
-        let code: Option<String> = sqlx::query_scalar(sql).bind(row).fetch_optional(&mut *self.conn).await?;
+        let code: Option<String> = sql::scalar(sql).bind(row).fetch_optional(&mut self.conn).await?;
         Ok(code.and_then(|code| code.parse().ok()))
     }
 
@@ -161,11 +160,11 @@ impl Tx {
 
     async fn check_words(&mut self, row: i64) -> Result<(), StoreError> {
         let sql = "SELECT client_id, words, at, mac FROM answer_words WHERE outbox_id = $1";
-        let Some(found) = sqlx::query(sql).bind(row).fetch_optional(&mut *self.conn).await? else { return Ok(()) };
-        let words: &[u8] = found.try_get("words")?;
-        let mac = words_mac(self.vault(), row, ClientId(found.try_get("client_id")?), words, found.try_get("at")?);
-        let good = vault::same(&mac, found.try_get("mac")?)
-            && self.vault().unseal("answer_words", row, "words", words).is_ok();
+        let Some(found) = sql::query(sql).bind(row).fetch_optional(&mut self.conn).await? else { return Ok(()) };
+        let words: &[u8] = found.get("words")?;
+        let mac = words_mac(self.vault(), row, ClientId(found.get("client_id")?), words, found.get("at")?);
+        let good =
+            vault::same(&mac, found.get("mac")?) && self.vault().unseal("answer_words", row, "words", words).is_ok();
         held_to(good, "answer_words", row)
     }
 
@@ -173,21 +172,21 @@ impl Tx {
         let sql = "SELECT l.client_id, l.therapist, l.language, l.channel, l.number, l.at, l.mac, v.hash \
                    FROM frame_letter l LEFT JOIN frame_version v ON v.therapist = l.therapist \
                    AND v.language = l.language AND v.channel = l.channel AND v.number = l.number WHERE l.outbox_id = $1";
-        let Some(found) = sqlx::query(sql).bind(row).fetch_optional(&mut *self.conn).await? else { return Ok(()) };
-        let hash: Option<Vec<u8>> = found.try_get("hash")?;
+        let Some(found) = sql::query(sql).bind(row).fetch_optional(&mut self.conn).await? else { return Ok(()) };
+        let hash: Option<Vec<u8>> = found.get("hash")?;
         let Some(wording) = hash.and_then(|hash| wording(&found, hash)) else {
             return held_to(false, "frame_letter", row);
         };
-        let mac = letter_mac(self.vault(), row, ClientId(found.try_get("client_id")?), &wording, found.try_get("at")?);
-        held_to(vault::same(&mac, found.try_get("mac")?), "frame_letter", row)
+        let mac = letter_mac(self.vault(), row, ClientId(found.get("client_id")?), &wording, found.get("at")?);
+        held_to(vault::same(&mac, found.get("mac")?), "frame_letter", row)
     }
 
     async fn check_wordings(&mut self) -> Result<(), StoreError> {
-        for found in sqlx::query("SELECT * FROM frame_version").fetch_all(&mut *self.conn).await? {
-            let good = match wording(&found, found.try_get("hash")?) {
+        for found in sql::query("SELECT * FROM frame_version").fetch_all(&mut self.conn).await? {
+            let good = match wording(&found, found.get("hash")?) {
                 Some(wording) => {
-                    let mac = version_mac(self.vault(), &wording, found.try_get("first_at")?);
-                    vault::same(&mac, found.try_get("mac")?)
+                    let mac = version_mac(self.vault(), &wording, found.get("first_at")?);
+                    vault::same(&mac, found.get("mac")?)
                 }
                 None => false,
             };
@@ -198,7 +197,7 @@ impl Tx {
 
     async fn check_locum_copies(&mut self, letter: MessageRow) -> Result<(), StoreError> {
         let sql = "SELECT locum FROM locum_copy WHERE message_id = $1";
-        let locums: Vec<String> = sqlx::query_scalar(sql).bind(letter.0).fetch_all(&mut *self.conn).await?;
+        let locums: Vec<String> = sql::scalar(sql).bind(letter.0).fetch_all(&mut self.conn).await?;
         for locum in locums {
             self.locum_copy(letter, &TherapistId(locum)).await?;
         }
@@ -207,7 +206,7 @@ impl Tx {
 
     async fn check_therapist_keys(&mut self) -> Result<(), StoreError> {
         self.therapist_keys().await?;
-        let welcomed = sqlx::query_scalar("SELECT therapist FROM therapist_offer").fetch_all(&mut *self.conn).await?;
+        let welcomed = sql::scalar("SELECT therapist FROM therapist_offer").fetch_all(&mut self.conn).await?;
         for therapist in welcomed {
             self.therapist_offer(&TherapistId(therapist)).await?;
         }
@@ -215,12 +214,12 @@ impl Tx {
     }
 }
 
-fn wording(row: &sqlx::sqlite::SqliteRow, hash: Vec<u8>) -> Option<Wording> {
+fn wording(row: &Row, hash: Vec<u8>) -> Option<Wording> {
     Some(Wording {
-        therapist: TherapistId(row.try_get("therapist").ok()?),
-        language: row.try_get::<&str, _>("language").ok()?.parse().ok()?,
-        channel: row.try_get::<&str, _>("channel").ok()?.parse().ok()?,
-        number: row.try_get("number").ok()?,
+        therapist: TherapistId(row.get("therapist").ok()?),
+        language: row.get::<&str>("language").ok()?.parse().ok()?,
+        channel: row.get::<&str>("channel").ok()?.parse().ok()?,
+        number: row.get("number").ok()?,
         hash,
     })
 }

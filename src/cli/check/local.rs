@@ -10,6 +10,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::report::{Group, Report};
 use crate::app::context::{StartError, load_lexicon, load_practice_keys};
+use crate::app::database;
 use crate::app::digest::KEY_WARNING;
 use crate::app::keys::arrived::with_stored;
 use crate::app::send::NULL_PATH_REFUSED;
@@ -20,7 +21,7 @@ use crate::domain::rhythm::Schedule;
 use crate::letters::{Folder, Letters, Lines};
 use crate::model::{Filing, TherapistId};
 use crate::pgp::{Certificate, KeyError, PracticeKey, Purpose};
-use crate::store::{Store, StoreError, Vault};
+use crate::store::StoreError;
 
 /// Before this the clock can't be right: the program wasn't written yet.
 const BUILT_AFTER: i64 = 1_767_225_600;
@@ -52,16 +53,14 @@ pub(super) fn files(config: &Config, report: &mut Report) {
 
 /// What therapists' mail has said of their keys since; nothing where there is no database that opens.
 pub(super) async fn learnt(config: &Config) -> Vec<(TherapistId, Vec<u8>)> {
-    let Ok(record) = config.keys.record.record_key() else { return Vec::new() };
-    if !config.database.path.exists() {
+    if !database::may_exist(config) {
         return Vec::new();
     }
     let read = async {
-        let address = format!("sqlite:{}", config.database.path.display());
-        let store = Store::open(&address, Vault::new(&record), &config.database.journal_head).await?;
+        let store = database::open(config).await?;
         let keys = store.read().await?.therapist_keys().await;
         store.close().await;
-        keys
+        Ok::<_, StartError>(keys?)
     };
     // Why it doesn't open is said where the database is looked at.
     read.await.unwrap_or_default()
@@ -363,40 +362,57 @@ fn slots(config: &Config, report: &mut Report, therapist: &Therapist, calendar: 
 }
 
 /// The database opens under the record key, names nobody else's clients, and its journal is whole.
-pub(super) async fn database(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+pub(super) async fn stored(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     let url = "[database] url";
     if report.has_error_at(url) || report.has_error_at("[keys] record") || report.any_mended("[keys]", &["record"]) {
         return;
     }
-    let path = &config.database.path;
-    for (key, file) in [(url, path), ("[database] journal_head", &config.database.journal_head)] {
+    let path = config.database.file();
+    let head = ("[database] journal_head", config.database.journal_head.as_path());
+    for (key, file) in path.map(|path| (url, path)).into_iter().chain([head]) {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let shut = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_err()
-            || (file.exists() && access(file.as_path(), AccessFlags::R_OK | AccessFlags::W_OK).is_err());
+            || (file.exists() && access(file, AccessFlags::R_OK | AccessFlags::W_OK).is_err());
         if shut && !report.has_error_at(key) && !report.any_mended("[database]", &["url", "journal_head"]) {
             let cause = format!("{} can't be written by this user", file.display());
             report.error(Group::Database, config, key, &cause, "let the user that runs cadre write there");
         }
     }
-    if report.has_error_at(url) || report.any_mended("[database]", &["url"]) {
+    let password = "[database] password_file";
+    if report.has_error_at(url) || report.has_error_at(password) || report.any_mended("[database]", &["url", "schema"])
+    {
         return;
     }
-    if !path.exists() {
+    if let Some(path) = path.filter(|path| !path.exists()) {
         return report.good(Group::Database, format!("{} will be made at the first run", path.display()));
     }
     if let Err(error) = read_database(config, report, now).await {
         let key = if matches!(error, StoreError::Corrupt { .. }) { "[keys] record" } else { url };
+        let refused = path.is_none().then(|| said_by_server(&error)).flatten();
         let error = error.to_string();
-        let (cause, remedy) =
-            error.split_once(": ").unwrap_or((&error, "run `cadre check` again when nothing else uses it"));
+        let (cause, remedy) = match &refused {
+            Some(said) => (said.as_str(), "see that the server runs, and that this user may use this database of it"),
+            None => error.split_once(": ").unwrap_or((&error, "run `cadre check` again when nothing else uses it")),
+        };
         report.error(Group::Database, config, key, cause, remedy);
     }
 }
 
+/// Why a server can't be used, in its words or the network's.
+fn said_by_server(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Db(cause) => Some(format!("the PostgreSQL server can't be used ({cause})")),
+        _ => None,
+    }
+}
+
 async fn read_database(config: &Config, report: &mut Report, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let Ok(record) = config.keys.record.record_key() else { return Ok(()) };
-    let address = format!("sqlite:{}", config.database.path.display());
-    let store = Store::open(&address, Vault::new(&record), &config.database.journal_head).await?;
+    let store = match database::open(config).await {
+        Ok(store) => store,
+        Err(StartError::Store(error)) => return Err(error),
+        // A secret that can't be read was named with the files.
+        Err(_) => return Ok(()),
+    };
     let mut tx = store.read().await?;
     let clients = tx.clients().await?.len();
     let seen = tx.meta_time(SEEN_UNTIL).await?;

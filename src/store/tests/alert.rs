@@ -168,8 +168,8 @@ async fn an_absence_or_a_locums_copy_that_somebody_with_the_file_changed_is_not_
         let read = tx.absence(absence.id).await;
         assert!(matches!(read, Err(StoreError::Corrupt { table: "absence", .. })), "{change}");
         tx.put_absence(&absence).await.unwrap();
-        let mended = sqlx::query("UPDATE absence SET created_at = $1").bind(micros(absence.created_at));
-        mended.execute(&mut *tx.conn).await.unwrap();
+        let mended = sql::query("UPDATE absence SET created_at = $1").bind(micros(absence.created_at));
+        mended.execute(&mut tx.conn).await.unwrap();
         assert!(tx.absence(absence.id).await.unwrap().is_some(), "{change}");
         tx.commit().await.unwrap();
     }
