@@ -114,6 +114,35 @@ fn paths_are_relative_to_the_file() {
 }
 
 #[test]
+fn a_server_is_named_without_a_password() {
+    let with =
+        |url: &str, rest: &str| GOOD.replacen("[imap]", &format!("[database]\nurl = \"{url}\"\n{rest}\n[imap]"), 1);
+    let socket = "postgres://cadre@%2Frun%2Fpostgresql/cadre?sslmode=disable";
+    for url in [socket, "postgresql://db.example:5433/cadre", "postgres:///?host=/run/postgresql&dbname=cadre"] {
+        let config = good(&with(url, "password_file = \"pg.password\"\nschema = \"practice_one\""));
+        let DatabasePlace::Server(server) = &config.database.place else { panic!("{url}") };
+        assert_eq!((server.url.as_str(), server.schema.as_deref()), (url, Some("practice_one")));
+        assert_eq!(server.password.as_ref().unwrap().path(), Some(Path::new("/etc/cadre/pg.password")));
+        assert!(!format!("{:?}", config.database).contains("postgres"), "nobody is named in a log");
+    }
+    for (url, rest) in [
+        ("postgres://cadre:secret@localhost/cadre", ""),
+        ("postgres://localhost/cadre?password=secret", ""),
+        ("postgres://localhost/cadre?options=-csearch_path", ""),
+        ("postgres://localhost", ""),
+        ("postgres://localhost/a b", ""),
+        ("postgres://localhost/cadre", "schema = \"Practice\""),
+        ("postgres://localhost/cadre", "schema = \"pg_temp\""),
+        ("sqlite:cadre.db", "schema = \"practice\""),
+        ("sqlite:cadre.db", "password_file = \"p\""),
+    ] {
+        let findings = load(&with(url, rest)).expect_err(url);
+        let told = shown(&findings);
+        assert!(told.contains("[database]") && !told.contains("secret@") && !told.contains("=secret"), "{told}");
+    }
+}
+
+#[test]
 fn every_fault_is_named_at_once_with_its_line() {
     let text = r#"lost = 1
 [practice]

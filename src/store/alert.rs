@@ -305,7 +305,7 @@ impl Tx {
         client: Option<ClientId>,
         therapist: &TherapistId,
     ) -> Result<Vec<Alert>, StoreError> {
-        let sql = "SELECT * FROM alert WHERE client_id IS $1 AND therapist = $2 AND answered_at IS NULL \
+        let sql = "SELECT * FROM alert WHERE client_id IS NOT DISTINCT FROM $1 AND therapist = $2 AND answered_at IS NULL \
                    ORDER BY first_at, id";
         let query = sql::query(sql).bind(client.map(|client| client.0)).bind(&therapist.0);
         let rows = query.fetch_all(&mut self.conn).await?;
@@ -342,7 +342,7 @@ impl Tx {
         class: CrisisClass,
         since: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
-        let sql = "SELECT COUNT(*) FROM alert WHERE client_id IS $1 AND first_at >= $2 AND class = $3 AND sent > 0";
+        let sql = "SELECT COUNT(*) FROM alert WHERE client_id IS NOT DISTINCT FROM $1 AND first_at >= $2 AND class = $3 AND sent > 0";
         let query = sql::scalar::<i64>(sql).bind(client.map(|client| client.0)).bind(micros(since));
         Ok(query.bind(class.as_str()).fetch_one(&mut self.conn).await?.unsigned_abs())
     }
@@ -356,7 +356,7 @@ impl Tx {
         client: Option<ClientId>,
         reader: &TherapistId,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        let sql = "SELECT id FROM outbox WHERE kind = $1 AND client_id IS $2 AND therapist = $3 \
+        let sql = "SELECT id FROM outbox WHERE kind = $1 AND client_id IS NOT DISTINCT FROM $2 AND therapist = $3 \
                    AND state IN ('waiting', 'leaving')";
         let query = sql::scalar(sql).bind(Kind::Alert.as_str());
         let query = query.bind(client.map(|client| client.0)).bind(&reader.0);
