@@ -183,6 +183,7 @@ impl<'q, T: for<'r> Column<'r>> Scalar<'q, T> {
 }
 
 /// What a statement did.
+#[derive(Debug)]
 pub(super) struct Done {
     rows: u64,
 }

@@ -29,7 +29,8 @@ async fn both_databases_have_the_same_columns_constraints_and_indexes() {
     let Some(place) = on_server() else { return };
     place.open().await;
     let server = place.server.as_ref().unwrap();
-    let lite = Place::file().open().await;
+    let file = Place::file();
+    let lite = file.open().await;
     let sql = "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL \
                AND name NOT LIKE '%sqlx%' ORDER BY type DESC, rootpage";
     let made: Vec<String> = sql::scalar(sql).fetch_all(&mut lite.read().await.unwrap().conn).await.unwrap();

@@ -172,7 +172,7 @@ async fn a_head_file_that_lags_on_the_chain_is_a_crash_and_is_said() {
 #[tokio::test]
 async fn a_missing_or_garbled_head_file_is_a_fault_and_stays_one() {
     for garbled in [None, Some("nonsense")] {
-        let place = Place::new();
+        let place = Place::file();
         let store = place.open().await;
         journal(&store, 1).await;
         match garbled {
@@ -486,7 +486,7 @@ async fn no_query_reads_a_whole_table() {
                     // Once, when a clock was set back.
                     "UPDATE notice SET at",
                     "UPDATE meta SET value",
-                    "AND leave_day >= $1 ORDER BY state, slot, id",
+                    "AND leave_day >= $1 ORDER BY state, slot NULLS FIRST, id",
                     // What is being read at this moment: a group at most.
                     "DELETE FROM in_hand WHERE suspect",
                     // The therapists: a few.
