@@ -365,8 +365,14 @@ impl Intake<'_> {
         if !matches!(error, AppError::Mail(MailError::Seal(_))) {
             return self.failed_try(arrived, &error).await;
         }
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::warn!(uid = arrived.uid, %error, ?source, "a message waits: what answers it can't be sealed");
+        let mut causes = vec![error.to_string()];
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        let causes = causes.join(": ");
+        tracing::warn!(uid = arrived.uid, causes, "a message waits: what answers it can't be sealed");
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.store.begin().await?;
         tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;

@@ -104,7 +104,7 @@ impl Office {
         let config = dir.path().join("cadre.toml");
         let clock = Clock::fixed(start);
         let ctx = context(&config, &clock).await;
-        let options = SqliteConnectOptions::new().filename(ctx.store.path());
+        let options = SqliteConnectOptions::new().filename(dir.path().join("cadre.db"));
         let outbox = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
         // The look-up below would read the whole table each time.
         sqlx::query("CREATE INDEX whole_outbox ON outbox (sha256)").execute(&outbox).await.unwrap();
