@@ -344,6 +344,11 @@ impl Context {
         self.untried_copies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(row);
     }
 
+    /// Another gateway may have tried them since: it had the mailbox for a while.
+    pub fn forget_untried(&self) {
+        self.untried_copies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     /// Whether a copy was never tried; from now on it counts as tried.
     pub fn try_copy(&self, row: MessageRow) -> bool {
         self.untried_copies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&row)

@@ -44,6 +44,7 @@ pub async fn finish(ctx: &Context, imap: &mut ImapSession, folder: &str) -> Resu
     let mut left: HashSet<u32> = HashSet::new();
     let mut copied: HashSet<u32> = HashSet::new();
     let removed = of(Disposal::Remove);
+    awake(ctx)?;
     if !removed.is_empty() {
         match refused(imap.remove(&removed).await)? {
             Some(done) => left.extend(done.left_marked),
@@ -213,6 +214,7 @@ async fn append(ctx: &Context, imap: &mut ImapSession, items: &[Copy]) -> Result
         .map(|copy| Append { folder: &copy.folder, message: &copy.bytes, flags: &[], internaldate: Some(copy.at) })
         .collect();
     failpoint("appending");
+    awake(ctx)?;
     let outcomes = imap.append_all(&appends).await;
     failpoint("appended");
     for (copy, outcome) in missing.iter().zip(outcomes) {
@@ -223,6 +225,11 @@ async fn append(ctx: &Context, imap: &mut ImapSession, items: &[Copy]) -> Result
         }
     }
     Ok(confirmed)
+}
+
+/// A gateway that was stopped for a while touches nothing any more: another one may be at the same work.
+fn awake(ctx: &Context) -> Result<(), StoreError> {
+    if ctx.store.lives() { Ok(()) } else { Err(StoreError::Fenced) }
 }
 
 /// Makes sure of a folder, once in this process; APPEND itself notices when it is gone again.

@@ -11,6 +11,7 @@ pub mod examine;
 pub mod export;
 pub mod filing;
 pub mod frozen;
+pub mod gateway;
 pub mod guard;
 pub mod health;
 pub mod intake;

@@ -104,7 +104,7 @@ struct Draft {
 
 /// Whether an error is the database's own and not one mail's.
 fn concerns_all(error: &AppError) -> bool {
-    matches!(error, AppError::Store(StoreError::Db(_)) | AppError::Task)
+    matches!(error, AppError::Store(StoreError::Db(_) | StoreError::Fenced) | AppError::Task)
 }
 
 impl Sender {
@@ -136,6 +136,7 @@ impl Sender {
         loop {
             let now = self.ctx.clock.now();
             let limit = BATCH.saturating_add(u32::try_from(seen.len()).unwrap_or(u32::MAX));
+            self.ctx.store.reserve(now, BATCH).await?;
             let (mut rows, changed) = self.ctx.store.read().await?.claimable(now, limit).await?;
             health::put_aside(&self.ctx, &changed, now).await?;
             rows.retain(|row| !seen.contains(&row.id));
@@ -496,6 +497,8 @@ impl Sender {
                     tracing::error!(kind = %claimed.row.kind, %error, "the guard refused a mail");
                     (Outcome::Guarded, None, "guarded".to_owned())
                 }
+                // Stopped for a while: another gateway may be sending it.
+                Ok(()) if !self.ctx.store.lives() => return Err(StoreError::Fenced.into()),
                 Ok(()) => {
                     failpoint("handing-over");
                     self.dial(&claimed).await?

@@ -57,12 +57,12 @@ impl Counts {
     }
 }
 
-/// One pass: fetch, release, digest, send. Servers that fail are named, and the other half is done all
+/// One pass: fetch, release, digest, send; by who is alone with the database, or has its mailbox. Servers that fail are named, and the other half is done all
 /// the same.
 ///
 /// # Errors
 /// The first error, with the counts of what was done.
-pub async fn once(ctx: Arc<Context>, _lock: &RunLock) -> (Counts, Result<(), AppError>) {
+pub async fn once(ctx: Arc<Context>) -> (Counts, Result<(), AppError>) {
     let mut passed = Passed::default();
     let now = ctx.clock.now();
     let fetched = match recover(&ctx, now).await {
@@ -101,6 +101,7 @@ async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     }
     tx.commit().await?;
     frozen::look(ctx, now).await?;
+    ctx.forget_untried();
     // Before the mailbox is looked into, which notes the time by this clock.
     set_back::watch(ctx, now).await?;
     absence::mirror(ctx, now).await?;
@@ -161,20 +162,63 @@ async fn send_once(ctx: &Arc<Context>) -> (Sent, Result<(), AppError>) {
 /// When the last completed look into the mailbox began.
 pub const SEEN_UNTIL: &str = "seen_until";
 
-/// The daemon: until `stop` is set.
+/// The daemon that is alone with its database, until `stop` is set; `_lock` proves that it is.
 ///
 /// # Errors
 /// Never for what servers do; only for what makes going on senseless.
 pub async fn run(ctx: Arc<Context>, _lock: &RunLock, stop: channel::Receiver<bool>) -> Result<(), AppError> {
     recover(&ctx, ctx.clock.now()).await?;
+    let (_duty, on_duty) = channel::channel(true);
+    work(ctx, on_duty, stop).await;
+    Ok(())
+}
+
+/// A gateway's work, until `stop` is set: it sends, and once it is `on_duty` it reads the mailbox and keeps the clock.
+/// It may be dropped at any instant, as it may be killed.
+pub async fn share(ctx: Arc<Context>, mut on_duty: channel::Receiver<bool>, stop: channel::Receiver<bool>) {
+    let (recovered, ready) = channel::channel(false);
+    let recovery = async {
+        // This host may have seen what the database has lost, whoever has the mailbox.
+        if let Err(error) = frozen::look(&ctx, ctx.clock.now()).await {
+            note_trouble(&ctx, &error, "it couldn't be seen whether the database is an older one").await;
+        }
+        let mut stop = stop.clone();
+        tokio::select! {
+            _ = on_duty.wait_for(|on| *on) => {}
+            () = stopped(&mut stop) => return,
+        }
+        while !*stop.borrow() {
+            match recover(&ctx, ctx.clock.now()).await {
+                Ok(()) => {
+                    recovered.send_replace(true);
+                    return;
+                }
+                Err(error) => note_trouble(&ctx, &error, "the work of an earlier gateway couldn't be taken over").await,
+            }
+            pause(&mut stop, TimeDelta::seconds(2)).await;
+        }
+    };
+    tokio::join!(recovery, work(Arc::clone(&ctx), ready, stop.clone()));
+}
+
+/// All that a daemon does, from then on that it is on duty; before, it sends.
+async fn work(ctx: Arc<Context>, on_duty: channel::Receiver<bool>, stop: channel::Receiver<bool>) {
     let filed = Arc::new(Notify::new());
     let sent = Arc::new(Notify::new());
-    let mailbox = mailbox_loop(Arc::clone(&ctx), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
-    let outbox = outbox_loop(Arc::clone(&ctx), stop.clone(), filed, sent);
-    let alarms = alarm_loop(Arc::clone(&ctx), stop);
-    tokio::join!(mailbox, outbox, alarms);
-    put_all_down(&ctx).await;
-    Ok(())
+    let duty = async {
+        let (mut on_duty, mut ended) = (on_duty.clone(), stop.clone());
+        tokio::select! {
+            on = on_duty.wait_for(|on| *on) => if on.is_err() { return },
+            () = stopped(&mut ended) => return,
+        }
+        let mailbox = mailbox_loop(Arc::clone(&ctx), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
+        tokio::join!(mailbox, alarm_loop(Arc::clone(&ctx), stop.clone()));
+    };
+    let outbox = outbox_loop(Arc::clone(&ctx), on_duty.clone(), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
+    tokio::join!(duty, outbox);
+    if *on_duty.borrow() {
+        put_all_down(&ctx).await;
+    }
 }
 
 /// The program ends as it should: what it had in hand is not to blame.
@@ -226,7 +270,7 @@ async fn mailbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, file
     }
 }
 
-async fn pause(stop: &mut channel::Receiver<bool>, wait: TimeDelta) {
+pub(super) async fn pause(stop: &mut channel::Receiver<bool>, wait: TimeDelta) {
     let wait = wait.to_std().unwrap_or_default();
     tokio::select! {
         () = tokio::time::sleep(wait) => {}
@@ -313,11 +357,21 @@ async fn wait_for_mail(
     Ok(())
 }
 
-async fn outbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, filed: Arc<Notify>, sent: Arc<Notify>) {
+async fn outbox_loop(
+    ctx: Arc<Context>,
+    on_duty: channel::Receiver<bool>,
+    mut stop: channel::Receiver<bool>,
+    filed: Arc<Notify>,
+    sent: Arc<Notify>,
+) {
     let mut sender: Option<Sender> = None;
     let mut backoff = Backoff::new(TimeDelta::seconds(2), TimeDelta::minutes(1));
     while !*stop.borrow() {
-        let outcome = outbox_pass(&ctx, &mut sender).await;
+        let on_duty = *on_duty.borrow();
+        let outcome = match on_duty {
+            true => outbox_pass(&ctx, &mut sender).await,
+            false => standby_pass(&ctx, &mut sender).await,
+        };
         let mut wait = TICK;
         match outcome {
             Ok(counts) if counts.unreachable => {
@@ -385,6 +439,19 @@ pub async fn outbox_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Res
         // What is already to leave leaves all the same.
         note_trouble(ctx, &error, "what the clock brings about couldn't all be done").await;
     }
+    send_pass(ctx, sender).await
+}
+
+/// One look at the outbox by a gateway that keeps no clock: what another one has made is sent.
+async fn standby_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Sent, AppError> {
+    let mut read = ctx.store.read().await?;
+    absence::refresh(ctx, &mut read).await?;
+    keys::arrived::refresh(ctx, &mut read).await?;
+    drop(read);
+    send_pass(ctx, sender).await
+}
+
+async fn send_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Sent, AppError> {
     let sender = match sender {
         Some(sender) => sender,
         None => {

@@ -36,7 +36,7 @@ pub async fn tick(ctx: &Context, seen_until: Option<DateTime<Utc>>, now: DateTim
     let mut outcomes = vec![crisis::tick(ctx, now).await, absence::tick(ctx, now).await];
     for therapist in ctx.therapists().iter() {
         outcomes.push(staff_tick(ctx, therapist, now).await);
-        if let Some(Err(AppError::Store(StoreError::Db(_)))) = outcomes.last() {
+        if let Some(Err(AppError::Store(StoreError::Db(_) | StoreError::Fenced))) = outcomes.last() {
             // The database itself is busy or full: each other part would wait as long for nothing.
             return outcomes.into_iter().collect();
         }

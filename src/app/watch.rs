@@ -270,7 +270,7 @@ impl Intake<'_> {
             match prepared {
                 Ok(prepared) => ready.push((arrived, prepared)),
                 // The database is busy or full: nobody's letter is to blame.
-                Err(PrepareError::Store(error @ StoreError::Db(_))) => return Err(error.into()),
+                Err(PrepareError::Store(error @ (StoreError::Db(_) | StoreError::Fenced))) => return Err(error.into()),
                 Err(error) => clean &= self.failed_try(&arrived, &error).await?,
             }
         }
@@ -326,7 +326,7 @@ impl Intake<'_> {
         for (arrived, prepared) in ready {
             match apply(self.ctx, tx, arrived, prepared, now).await {
                 Ok(outcome) => outcomes.push((arrived, outcome)),
-                Err(AppError::Store(error @ StoreError::Db(_))) => return Err(error.into()),
+                Err(AppError::Store(error @ (StoreError::Db(_) | StoreError::Fenced))) => return Err(error.into()),
                 Err(_) => return Ok(false),
             }
         }
@@ -349,7 +349,7 @@ impl Intake<'_> {
                     tx.keep(before).await?;
                     outcomes.push((arrived, outcome));
                 }
-                Err(AppError::Store(error @ StoreError::Db(_))) => return Err(error.into()),
+                Err(AppError::Store(error @ (StoreError::Db(_) | StoreError::Fenced))) => return Err(error.into()),
                 Err(error) => {
                     tx.undo(before).await?;
                     failed.push((arrived, error));

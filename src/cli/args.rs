@@ -20,9 +20,9 @@ The first day:
 Exit status: 0 done (warnings included), 1 it failed or found errors, 2 wrong usage or unreadable configuration."
 )]
 pub struct Cli {
-    /// The configuration; else $CADRE_CONFIG, ./cadre.toml, /etc/cadre/cadre.toml
+    /// The configuration; else $CADRE_CONFIG, ./cadre.toml, /etc/cadre/cadre.toml. `run` takes several, one a practice
     #[arg(long, short, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub config: Vec<PathBuf>,
     /// Print JSON for programs
     #[arg(long, global = true)]
     pub json: bool,
@@ -40,7 +40,7 @@ pub enum Command {
         #[arg(long)]
         round_trip: bool,
     },
-    /// Run the daemon
+    /// Run the daemon: one practice, or several with several --config; beside others like it on PostgreSQL
     Run {
         /// One pass (fetch, release, digest, send), then end: for cron
         #[arg(long)]

@@ -20,7 +20,7 @@ mod thread;
 mod verify;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
@@ -65,18 +65,25 @@ pub fn main() -> ExitCode {
         }
     };
     let env = Env::process();
-    let config = Config::find(cli.config.as_deref(), &env);
+    let config = Config::find(cli.config.first().map(PathBuf::as_path), &env);
+    if cli.config.len() > 1 && !matches!(cli.command, Command::Run { .. }) {
+        eprintln!("cadre: this is done for one practice at a time: give one --config");
+        return ExitCode::from(2);
+    }
     runtime.block_on(dispatch(cli, &config))
 }
 
 async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
     let json = cli.json;
-    let named = cli.config.is_some() || Env::process().get("CADRE_CONFIG").is_some();
+    let named = !cli.config.is_empty() || Env::process().get("CADRE_CONFIG").is_some();
     let done = match cli.command {
         Command::Init(args) => return init::init(&args, json),
         Command::Check { round_trip } => return check::check(config, json, round_trip).await,
         Command::Status { watch } => return status::status(config, json, watch).await,
-        Command::Run { once } => run::run(config, json, once).await,
+        Command::Run { once } => {
+            let others = cli.config.get(1..).unwrap_or_default();
+            run::run(config, others, json, once).await
+        }
         Command::Client(command) => client::client(config, json, command).await,
         Command::Absent(args) => absent::absent(config, json, &args).await,
         Command::Therapist(command) => therapist::therapist(config, json, command).await,

@@ -22,7 +22,7 @@ use crate::app::supervisor::SEEN_UNTIL;
 use crate::config::{Config, Env};
 use crate::model::{OutboxState, TherapistId};
 use crate::pgp::Certificate;
-use crate::store::{OutboxFilter, Store, StoreError, Tx};
+use crate::store::{GatewayLife, OutboxFilter, Store, StoreError, Tx};
 
 const REFRESH: Duration = Duration::from_secs(2);
 /// What failed within this time is counted.
@@ -39,6 +39,9 @@ struct State {
     /// The one thing to do, first.
     todo: Vec<String>,
     running: bool,
+    /// With PostgreSQL, who works: one of them reads the mailbox and keeps the clock, all send.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<GatewayLife>,
     mailbox_read: Option<DateTime<Utc>>,
     health: BTreeMap<&'static str, Health>,
     clients: usize,
@@ -140,13 +143,15 @@ fn show(state: &State, zone: Tz, json: bool, watch: bool) {
 
 async fn read(config: &Config, store: &Store, now: DateTime<Utc>) -> Result<State, StoreError> {
     // Held for a moment only; `run` would have it for as long as it lives.
-    let running = matches!(store.lock(), Err(StoreError::Locked { .. }));
+    let gateways = store.gateways().await?;
+    let running = !gateways.is_empty() || matches!(store.lock(), Err(StoreError::Locked { .. }));
     let mut tx = store.read().await?;
     let clients = tx.clients().await?;
     let queue = tx.queue(OutboxFilter::Unfinished).await?;
     let mut state = State {
         at: now,
         running,
+        gateways,
         mailbox_read: tx.meta_time(SEEN_UNTIL).await?,
         health: health::all(&mut tx).await.unwrap_or_default().into_iter().collect(),
         clients: clients.len(),
@@ -224,6 +229,9 @@ fn expiry(state: &mut State, whose: String, certificate: Option<&Certificate>) {
 /// What somebody has to do, the most urgent first.
 fn todo(state: &State) -> Vec<String> {
     let mut todo = Vec::new();
+    if !state.gateways.is_empty() && !state.gateways.iter().any(|gateway| gateway.mailbox) {
+        todo.push("no gateway has the mailbox: look again in 30 s, then at their logs".to_owned());
+    }
     if !state.running {
         todo.push("`cadre run` is not running: start it (or wait for cron's `run --once`)".to_owned());
     }
@@ -285,6 +293,10 @@ fn screen(state: &State, zone: Tz) -> String {
     };
     row("time", format!("{} ({zone})", when(state.at)));
     row("run", if state.running { "running".to_owned() } else { "not running".to_owned() });
+    for gateway in &state.gateways {
+        let part = if gateway.mailbox { "reads the mailbox, keeps the clock, sends" } else { "stands by, sends" };
+        row("gateway", format!("{} {part}", gateway.id));
+    }
     for (part, name) in [("imap", "mailbox"), ("smtp", "sending")] {
         let text = match state.health.get(part) {
             None => "not tried yet".to_owned(),

@@ -52,7 +52,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn resume_attempts(&mut self, now: DateTime<Utc>) -> Result<u64, StoreError> {
-        let sql = "UPDATE outbox SET next_attempt = $1 WHERE state IN ('waiting', 'leaving') AND last_error = 'attempting' AND next_attempt > $1";
+        let sql = "UPDATE outbox SET next_attempt = $1 WHERE state IN ('waiting', 'leaving') AND last_error = 'attempting' \
+                   AND next_attempt > $1 AND claimed_by IS NULL";
         Ok(sql::query(sql).bind(micros(now)).execute(&mut self.conn).await?.rows_affected())
     }
 

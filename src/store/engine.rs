@@ -25,7 +25,7 @@ pub struct Server {
 /// The connections: one that writes, some that read.
 pub(super) enum Engine {
     Lite { writer: SqlitePool, readers: SqlitePool, path: PathBuf },
-    Pg { writer: PgPool, readers: PgPool, turn: i64 },
+    Pg { writer: PgPool, readers: PgPool, beats: PgPool, turn: i64 },
 }
 
 /// What every PostgreSQL session is told, whatever the server's own settings are.
@@ -92,18 +92,17 @@ impl Engine {
         let options = options(server)?;
         prepare(&options, &server.schema).await?;
         let options = options.options(SESSION);
-        let writer = PoolOptions::<Postgres>::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE)
-            .connect_with(options.clone().options(WRITER))
-            .await?;
+        let one = || PoolOptions::<Postgres>::new().max_connections(1).acquire_timeout(ACQUIRE);
+        let writer = one().connect_with(options.clone().options(WRITER)).await?;
+        // A gateway's sign of life waits for no work of its own.
+        let beats = one().connect_lazy_with(options.clone().options(WRITER));
         let readers = PoolOptions::<Postgres>::new().max_connections(4).acquire_timeout(ACQUIRE);
         let readers = readers.connect_with(options).await?;
         let turn = sqlx::query_scalar("SELECT hashtextextended('cadre writes ' || $1, 0)")
             .bind(&server.schema)
             .fetch_one(&readers)
             .await?;
-        Ok(Self::Pg { writer, readers, turn })
+        Ok(Self::Pg { writer, readers, beats, turn })
     }
 
     /// A transaction for writing, alone with it in this database (SQLite) or schema (PostgreSQL): a lock that ends with
@@ -115,6 +114,16 @@ impl Engine {
                 let mut tx = writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
                 sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(turn).execute(&mut *tx).await?;
                 Ok(Conn::Pg(tx))
+            }
+        }
+    }
+
+    /// A transaction beside the writer's, for a gateway's sign of life.
+    pub(super) async fn beat(&self) -> Result<Conn, sqlx::Error> {
+        match self {
+            Self::Lite { .. } => self.begin().await,
+            Self::Pg { beats, .. } => {
+                beats.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map(Conn::Pg)
             }
         }
     }
@@ -135,8 +144,9 @@ impl Engine {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Pg { writer, readers, .. } => {
+            Self::Pg { writer, readers, beats, .. } => {
                 readers.close().await;
+                beats.close().await;
                 writer.close().await;
             }
         }

@@ -25,6 +25,12 @@ pub enum StoreError {
     },
     #[error("the PostgreSQL database is encoded as {encoding}: make one with `ENCODING 'UTF8'`")]
     Encoding { encoding: String },
+    #[error("another gateway took this one for dead and works in its place; nothing was changed")]
+    Fenced,
+    #[error(
+        "a gateway works on this practice: stop it first, or wait 15 s where it was killed (`cadre status` shows it)"
+    )]
+    Held,
     #[error("this is SQLite's work: {remedy}")]
     NotOfFile { remedy: &'static str },
     #[error("the file {path} can't be used: make its folder exist and writable for this user")]

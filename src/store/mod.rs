@@ -34,6 +34,7 @@ mod error;
 mod in_hand;
 mod journal;
 mod keys;
+mod lease;
 mod life;
 mod mailbox;
 mod message;
@@ -59,6 +60,7 @@ pub use enrolment::{Enrolment, KeyOffer};
 pub use error::StoreError;
 pub use journal::{JournalEntry, JournalFault, JournalHead, JournalReport, Savepoint};
 pub use keys::THERAPIST_KEYS_CHANGED;
+pub use lease::GatewayLife;
 pub use mailbox::{Disposal, Original, Scan, Tries};
 pub use message::Message;
 pub use outbox::{Finish, NewOutbox, Outbox, OutboxFilter};
@@ -76,6 +78,7 @@ struct Inner {
     vault: Vault,
     head: PathBuf,
     last_id: AtomicI64,
+    life: lease::Life,
 }
 
 impl std::fmt::Debug for Store {
@@ -129,7 +132,13 @@ impl Store {
     }
 
     async fn with(engine: Engine, vault: Vault, journal_head: &Path) -> Result<Self, StoreError> {
-        let inner = Inner { engine, vault, head: journal_head.to_owned(), last_id: AtomicI64::new(0) };
+        let inner = Inner {
+            engine,
+            vault,
+            head: journal_head.to_owned(),
+            last_id: AtomicI64::new(0),
+            life: lease::Life::default(),
+        };
         let store = Self(Arc::new(inner));
         store.start_head().await?;
         Ok(store)
@@ -138,10 +147,12 @@ impl Store {
     /// Begins a transaction for writing; waits for the writer before it, also for another process's.
     ///
     /// # Errors
-    /// [`StoreError::Db`]; see [`StoreError::is_busy`].
+    /// [`StoreError::Db`]; see [`StoreError::is_busy`]. [`StoreError::Fenced`]: this gateway was taken for dead.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let conn = self.0.engine.begin().await?;
-        Ok(Tx { conn, store: Arc::clone(&self.0), chain: None })
+        let mut tx = Tx { conn, store: Arc::clone(&self.0), chain: None };
+        self.0.life.check(&mut tx).await?;
+        Ok(tx)
     }
 
     /// Begins a consistent view for reading; writing in it fails.

@@ -208,7 +208,7 @@ impl Tx {
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
-    /// Up to `limit` mails that may be attempted now: alerts pass every queue, safety letters come next, then
+    /// Up to `limit` mails that this gateway may attempt now ([`Store::reserve`](super::Store::reserve)): alerts pass every queue, safety letters come next, then
     /// those of the earliest `not_before`. And the
     /// rows among them that something else than Cadre changed: to be put aside, so that they block no other.
     ///
@@ -220,11 +220,13 @@ impl Tx {
         limit: u32,
     ) -> Result<(Vec<Outbox>, Vec<OutboxRow>), StoreError> {
         let sql = columns!(
-            "WHERE state IN ('waiting', 'leaving') AND next_attempt <= $1 \
+            "WHERE state IN ('waiting', 'leaving') AND next_attempt <= $1 AND COALESCE(claimed_by, '') = $3 \
              ORDER BY CASE kind WHEN 'alert' THEN 0 WHEN 'safety' THEN 1 WHEN 'safety-violence' THEN 1 \
              WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id LIMIT $2"
         );
-        let rows = sql::query(sql).bind(micros(now)).bind(i64::from(limit)).fetch_all(&mut self.conn).await?;
+        let gateway = self.gateway().unwrap_or_default();
+        let query = sql::query(sql).bind(micros(now)).bind(i64::from(limit)).bind(gateway);
+        let rows = query.fetch_all(&mut self.conn).await?;
         let (mut sound, mut changed) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             match open(self.vault(), row) {
@@ -248,10 +250,12 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         let query = sql::query(
             "UPDATE outbox SET state = 'leaving', attempts = attempts + 1, next_attempt = $3, last_error = 'attempting', \
-             first_attempt_at = COALESCE(first_attempt_at, $2) \
-             WHERE id = $1 AND state IN ('waiting', 'leaving') AND next_attempt <= $2",
+             first_attempt_at = COALESCE(first_attempt_at, $2), claimed_by = $4 \
+             WHERE id = $1 AND state IN ('waiting', 'leaving') AND next_attempt <= $2 \
+             AND (claimed_by IS NULL OR claimed_by = $4)",
         );
-        let query = query.bind(id.0).bind(micros(now)).bind(micros(next_attempt));
+        let gateway = self.gateway();
+        let query = query.bind(id.0).bind(micros(now)).bind(micros(next_attempt)).bind(gateway);
         Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
@@ -308,7 +312,7 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         let query = sql::query(
             "UPDATE outbox SET state = $2, result_code = $3, last_error = $4, finished_at = $5, facts = NULL, \
-             frozen = NULL, recipient = NULL WHERE id = $1 AND state IN ('waiting', 'leaving', 'held')",
+             frozen = NULL, recipient = NULL, claimed_by = NULL WHERE id = $1 AND state IN ('waiting', 'leaving', 'held')",
         )
         .bind(id.0)
         .bind(how.state().as_str())
@@ -329,7 +333,7 @@ impl Tx {
         error: Option<&str>,
     ) -> Result<(), StoreError> {
         let query = sql::query(
-            "UPDATE outbox SET next_attempt = $2, last_error = $3 WHERE id = $1 AND state IN ('waiting', 'leaving')",
+            "UPDATE outbox SET next_attempt = $2, last_error = $3, claimed_by = NULL WHERE id = $1 AND state IN ('waiting', 'leaving')",
         );
         query.bind(id.0).bind(micros(next_attempt)).bind(error).execute(&mut self.conn).await?;
         Ok(())
@@ -341,7 +345,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn postpone(&mut self, id: OutboxRow, not_before: DateTime<Utc>) -> Result<bool, StoreError> {
         let query = sql::query(
-            "UPDATE outbox SET not_before = $2, next_attempt = $2, state = 'waiting' \
+            "UPDATE outbox SET not_before = $2, next_attempt = $2, state = 'waiting', claimed_by = NULL \
              WHERE id = $1 AND state IN ('waiting', 'leaving') AND reached_dot = 0",
         );
         Ok(query.bind(id.0).bind(micros(not_before)).execute(&mut self.conn).await?.rows_affected() == 1)

@@ -11,6 +11,7 @@ use crate::model::*;
 mod alert;
 mod engines;
 mod frame;
+mod lease;
 mod safety;
 
 const KEY: [u8; 32] = [42; 32];

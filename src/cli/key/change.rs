@@ -42,8 +42,8 @@ async fn begin(path: &Path, change: &KeyChange) -> Result<Begun, Failed> {
         }
     };
     let ctx = open_config(with_file(&config, change.file.as_deref())).await?;
-    let lock = ctx.store.lock().map_err(|error| match error {
-        StoreError::Locked { .. } => {
+    let lock = ctx.store.at_rest().await.map_err(|error| match error {
+        StoreError::Locked { .. } | StoreError::Held => {
             eprintln!(
                 "cadre: `cadre run` is working: stop it first (systemctl stop cadre), and start it again afterwards"
             );
