@@ -55,6 +55,7 @@ if [ "$group" != build ]; then
     need openssl "makes the laboratory's TLS certificate" has openssl
     need neomutt "a mail program: a correspondent, and to look around with (make demo KEEP=1)" has neomutt
     need sqlite3 "looks into a database by hand" has sqlite3
+    need postgresql "the other database; the tests run a server of their own" file /usr/lib/postgresql/*/bin/initdb
     need qpdf "checks the encryption of sealed letters" has qpdf
     need poppler-utils "reads sealed letters as many desktop programs do" has pdftotext
     need mupdf-tools "another reader of sealed letters" has mutool
@@ -88,7 +89,11 @@ fi
 # policy-rc.d before it starts a service; one that the machine already has is left as it is.
 guard=/usr/sbin/policy-rc.d
 ours=
-undo() { if [ -n "$ours" ]; then $as_root rm -f "$guard"; fi; }
+clusters=/etc/postgresql-common/createcluster.conf
+undo() {
+    if [ -n "$ours" ]; then $as_root rm -f "$guard"; fi
+    if [ -e "$clusters.cadre" ]; then $as_root mv "$clusters.cadre" "$clusters"; fi
+}
 trap undo EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -104,12 +109,26 @@ case $missing in
 esac
 # The package lists may be absent (a fresh container) or old: only then ask for new ones.
 install() {
-    # shellcheck disable=SC2086 # a list of words
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+fetch() {
+    if ! install "$@" >/dev/null 2>&1; then
+        $as_root apt-get update -qq
+        install "$@"
+    fi
 }
 echo "installing:$missing"
-if ! install >/dev/null 2>&1; then
-    $as_root apt-get update -qq
-    install
-fi
+case $missing in
+    *postgresql*)
+        # Debian makes a cluster when the server arrives; this machine is to have none of ours. What decides that
+        # belongs to postgresql-common, so that comes first; its file is put back as it was.
+        fetch postgresql-common
+        if [ -e "$clusters" ]; then
+            $as_root cp -p "$clusters" "$clusters.cadre"
+            echo "create_main_cluster = false" | $as_root tee -a "$clusters" >/dev/null
+        fi
+        ;;
+esac
+# shellcheck disable=SC2086 # a list of words
+fetch $missing
 echo "installed:$missing"

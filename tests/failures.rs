@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use common::lab::{ClosedPort, PATIENCE, wait};
-use common::ledger::{by_message_id, distinct_to, lying, queue, sound, sql, states};
+use common::ledger::{Snapshot, by_message_id, distinct_to, free_journal, lying, queue, sound, sql, states};
 use common::scene::{OFFICE, Scene, march};
 use common::{Answer, Caught, Daemon, Fault, FaultProxy, Lab, Letter, PracticeOptions, Sink};
 
@@ -457,10 +457,10 @@ fn row_30_a_swapped_certificate_address_or_state_stops_that_client_and_alarms_on
 #[test]
 fn a_changed_message_or_body_is_noticed_and_blocks_nobody() -> Result<()> {
     for change in [
-        "UPDATE blob SET data = x'00' WHERE message_id = (SELECT id FROM message WHERE kind = 'reply')",
+        "UPDATE blob SET data = substr(data, 1, 1) WHERE message_id = (SELECT id FROM message WHERE kind = 'reply')",
         "UPDATE message SET client_id = (SELECT MAX(id) FROM client) WHERE kind = 'reply'",
         "UPDATE outbox SET client_id = (SELECT MAX(id) FROM client) WHERE kind = 'reply'",
-        "UPDATE outbox SET facts = x'00' WHERE kind = 'reply'",
+        "UPDATE outbox SET facts = substr(facts, 1, 1) WHERE kind = 'reply'",
     ] {
         let scene = scene()?;
         answered(&scene)?;
@@ -480,10 +480,8 @@ fn row_31_a_journal_that_was_cut_or_edited_does_not_verify() -> Result<()> {
     scene.practice.once(march(2, 3, 5))?;
     let whole = scene.practice.json(&["journal", "verify"])?;
     let head = whole["head"].as_str().context("a head")?.to_owned();
-    let path = scene.practice.dir.join("cadre.db");
-    sql(&scene.practice, "PRAGMA wal_checkpoint(TRUNCATE)")?;
-    let saved = std::fs::read(&path)?;
-    let free = "DROP TRIGGER journal_keeps_its_words; DROP TRIGGER journal_keeps_its_lines;";
+    let saved = Snapshot::of(&scene.practice)?;
+    let free = free_journal(&scene.practice);
     for change in [
         "DELETE FROM journal WHERE seq = (SELECT MAX(seq) FROM journal)",
         "DELETE FROM journal WHERE seq = 2",
@@ -495,10 +493,7 @@ fn row_31_a_journal_that_was_cut_or_edited_does_not_verify() -> Result<()> {
         sql(&scene.practice, &format!("{free} {change}"))?;
         let out = scene.practice.run(&["journal", "verify"])?;
         ensure!(out.status == Some(1), "{change}: {out:?}");
-        for part in ["cadre.db-wal", "cadre.db-shm"] {
-            let _ = std::fs::remove_file(scene.practice.dir.join(part));
-        }
-        std::fs::write(&path, &saved)?;
+        saved.put_back(&scene.practice)?;
         let out = scene.practice.run(&["journal", "verify", "--expect", &head])?;
         ensure!(out.ok(), "after {change}: the saved one isn't whole: {out:?}");
     }

@@ -11,7 +11,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use cadre::model::MessageRow;
+use cadre::store::Kept;
 use chrono::TimeDelta;
+use common::ledger::in_store;
 use common::play::{Play, says};
 use common::scene::{OFFICE, march};
 use common::{Letter, Person};
@@ -217,15 +220,14 @@ fn a_stolen_key_is_revoked_nothing_leaves_until_there_is_a_new_one() -> Result<(
 
 /// Whether the first key of the practice opens anything that lies in the database.
 fn thief_opens(play: &Play) -> Result<bool> {
-    let database = play.scene.practice.dir.join("cadre.db");
-    let out = Command::new("sqlite3").arg(&database).arg("SELECT hex(data) FROM blob").output().context("sqlite3")?;
-    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let rows = String::from_utf8(out.stdout)?;
     let mut opened = false;
-    for row in rows.lines() {
-        let blob = data_encoding::HEXUPPER.decode(row.as_bytes())?;
-        opened |= play.scene.office.gpg(&["--decrypt"], &blob).is_ok();
-    }
+    in_store(&play.scene.practice, async |tx| {
+        for row in tx.kept_rows(Kept::Body).await? {
+            let body = tx.blob(MessageRow(row)).await?.context("a body")?;
+            opened |= play.scene.office.gpg(&["--decrypt"], &body).is_ok();
+        }
+        Ok(())
+    })?;
     Ok(opened)
 }
 

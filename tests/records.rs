@@ -8,9 +8,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use common::lab::PATIENCE;
-use common::ledger::{in_store, sql};
+use common::ledger::{Snapshot, free_journal, in_store, octets, sql};
 use common::play::{Play, says};
+use common::postgres::left_out;
 use common::scene::march;
+
+const COPIES: &str = "copies of `cadre backup` are SQLite's; PostgreSQL has `pg_dump`";
 
 /// A file outside of the practice's folder, and its name as an argument.
 fn outside(play: &Play, name: &str) -> (PathBuf, String) {
@@ -29,6 +32,9 @@ fn queued(play: &Play, kind: &str) -> Result<Vec<(String, String, String)>> {
 
 #[test]
 fn a_backup_is_made_while_the_daemon_runs_and_overwrites_nothing() -> Result<()> {
+    if left_out(COPIES) {
+        return Ok(());
+    }
     let play = Play::new()?;
     let s = &play.scene;
     play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
@@ -63,6 +69,9 @@ fn a_backup_is_made_while_the_daemon_runs_and_overwrites_nothing() -> Result<()>
 
 #[test]
 fn after_a_restore_nothing_leaves_twice_and_what_was_to_come_leaves_when_a_person_says_so() -> Result<()> {
+    if left_out(COPIES) {
+        return Ok(());
+    }
     let play = Play::new()?;
     let s = &play.scene;
     let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
@@ -130,6 +139,9 @@ fn after_a_restore_nothing_leaves_twice_and_what_was_to_come_leaves_when_a_perso
 /// The copy is newer than nothing: the head file fits, and it is frozen all the same.
 #[test]
 fn a_restore_freezes_also_where_the_journal_fits_and_takes_no_other_file() -> Result<()> {
+    if left_out(COPIES) {
+        return Ok(());
+    }
     let play = Play::new()?;
     let s = &play.scene;
     let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
@@ -186,6 +198,9 @@ fn a_restore_freezes_also_where_the_journal_fits_and_takes_no_other_file() -> Re
 
 #[test]
 fn a_restore_that_is_killed_leaves_the_one_database_or_the_other() -> Result<()> {
+    if left_out(COPIES) {
+        return Ok(());
+    }
     let mut play = Play::new()?;
     let forward = play.forwarded(&play.scene.marie, "Une lettre.\n", march(2, 3, 0))?;
     let (_, name) = outside(&play, "copy.db");
@@ -257,19 +272,16 @@ fn verify_names_what_was_altered_swapped_cut_or_sealed_to_somebody_else() -> Res
     let (letter, letter_id) = id_of(&s.c1, "letter")?;
     let (other, other_id) = id_of(&s.c2, "letter")?;
     let (waiting, waiting_id) = id_of(&s.c2, "reply")?;
-    sql(&s.practice, "PRAGMA wal_checkpoint(TRUNCATE)")?;
-    let copy = fs::read(s.practice.dir.join("cadre.db"))?;
+    let copy = Snapshot::of(&s.practice)?;
     let spoiled = |statement: &str, expected: &[[&str; 4]]| -> Result<()> {
         sql(&s.practice, statement)?;
         let (status, faults, told) = verified(&play)?;
         ensure!(status == Some(1) && faults == expected, "{statement}: {status:?} {told}");
-        for name in ["cadre.db-wal", "cadre.db-shm"] {
-            let _ = fs::remove_file(s.practice.dir.join(name));
-        }
-        Ok(fs::write(s.practice.dir.join("cadre.db"), &copy)?)
+        copy.put_back(&s.practice)
     };
     let (c1, c2) = (s.c1.as_str(), s.c2.as_str());
-    let at = |change: &str| format!("UPDATE blob SET data = CAST({change} AS BLOB) WHERE message_id = {letter}");
+    let at =
+        |change: &str| format!("UPDATE blob SET data = {} WHERE message_id = {letter}", octets(&s.practice, change));
     let changed = [["blob", letter_id.as_str(), c1, "changed"]];
     spoiled(&at("substr(data, 1, 900) || '!' || substr(data, 902)"), &changed)?;
     spoiled(&at("substr(data, 1, length(data) / 2)"), &changed)?;
@@ -290,11 +302,11 @@ fn verify_names_what_was_altered_swapped_cut_or_sealed_to_somebody_else() -> Res
     sql(&s.practice, &code)?;
     let (status, faults, _) = verified(&play)?;
     ensure!(status == Some(1) && faults.len() == 1 && faults[0][0] == "client" && faults[0][2] == c2, "{faults:?}");
-    fs::write(s.practice.dir.join("cadre.db"), &copy)?;
+    copy.put_back(&s.practice)?;
     let card = verified(&play)?;
     ensure!(card.0 == Some(0), "{}", card.2);
     spoil_the_rest(&play)?;
-    fs::write(s.practice.dir.join("cadre.db"), &copy)?;
+    copy.put_back(&s.practice)?;
 
     // Another certificate of the therapist's in the configuration: the old one still opens what there is.
     let configured = s.practice.dir.join("therapist.pgp");
@@ -354,7 +366,8 @@ fn spoil_the_rest(play: &Play) -> Result<()> {
         ensure!(status == Some(1) && faults.len() == before + 1, "{table}: {told}");
         ensure!(faults.iter().any(|fault| fault[0] == table), "{table}: {told}");
     }
-    sql(&s.practice, "DROP TRIGGER journal_keeps_its_words; UPDATE journal SET kind = 'other' WHERE seq = 2")?;
+    let change = "UPDATE journal SET kind = 'other' WHERE seq = 2";
+    sql(&s.practice, &format!("{} {change}", free_journal(&s.practice)))?;
     let (_, _, told) = verified(play)?;
     ensure!(told["journal"]["ok"] == false && told["journal"]["faults"][0]["seq"] == 2, "{told}");
     Ok(())
@@ -439,7 +452,7 @@ fn an_export_is_opened_by_the_therapists_gnupg_and_says_what_it_is() -> Result<(
     ensure!(folder.join("letters.mbox").exists() && folder.join("record.json").exists());
 
     // A body that was changed is not handed over: nothing is written.
-    sql(&s.practice, "UPDATE blob SET data = CAST(substr(data, 1, 500) AS BLOB)")?;
+    sql(&s.practice, &format!("UPDATE blob SET data = {}", octets(&s.practice, "substr(data, 1, 500)")))?;
     let (folder, name) = outside(&play, "export-none");
     let out = s.practice.run(&["client", "export", &s.c1, &name])?;
     ensure!(

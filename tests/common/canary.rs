@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::postgres::Place;
+
 /// A word found where it mustn't be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -21,13 +23,20 @@ pub struct Found {
 
 /// Searches files and folders (recursively, names included) for `words`, whatever their case, in
 /// UTF-8, UTF-16 (both orders), quoted-printable and base64 at each of its three alignments, also
-/// across base64's line ends. Empty when nothing was found. Use words of six bytes or more.
+/// across base64's line ends; with a practice's folder also what its configuration names on PostgreSQL. Empty when nothing was found. Use words of six bytes or more.
 pub fn canary(paths: &[&Path], words: &[&str]) -> Result<Vec<Found>> {
     let list: Vec<_> = words.iter().flat_map(|word| forms(word)).collect();
     let needles = Needles { folded: any_of(&list, true)?, joined: any_of(&list, false)?, list };
     let mut found = Vec::new();
     for path in paths {
         search(path, words, &needles, &mut found)?;
+        // What a practice has in a server's database lies elsewhere.
+        if let Some(place) = Place::of(path)? {
+            let copies = tempfile::tempdir()?;
+            for path in place.at_rest(copies.path())? {
+                search(&path, words, &needles, &mut found)?;
+            }
+        }
     }
     Ok(found)
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use cadre::store::{Store, Tx, Vault};
+use cadre::store::{Server, Store, Tx, Vault};
 use chrono::DateTime;
 
 use super::mail::{field, headers};
 use super::scene::{OFFICE, Scene};
-use super::{Caught, Practice};
+use super::{Caught, Practice, postgres};
 
 /// Mails by Message-ID. Fails where one Message-ID was given to different bytes: what has passed the
 /// dot once may be repeated, never changed.
@@ -34,6 +34,9 @@ pub fn distinct_to(mails: &[Caught], address: &str) -> Result<Vec<Caught>> {
 /// One value from the database, as text; empty when there is none.
 pub fn sql(practice: &Practice, statement: &str) -> Result<String> {
     use sqlx::{Connection as _, Row as _};
+    if let Some(place) = &practice.place {
+        return place.sql(statement);
+    }
     let path = practice.dir.join("cadre.db");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -54,14 +57,82 @@ pub fn in_store(practice: &Practice, work: impl AsyncFnOnce(&mut Tx) -> Result<(
     let key: [u8; 32] = std::fs::read(dir.join("record.key"))?.as_slice().try_into()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let url = format!("sqlite:{}", dir.join("cadre.db").display());
-        let store = Store::open(&url, Vault::new(&key), &dir.join("journal.head")).await?;
+        let (vault, head) = (Vault::new(&key), dir.join("journal.head"));
+        let store = match &practice.place {
+            None => Store::open(&format!("sqlite:{}", dir.join("cadre.db").display()), vault, &head).await?,
+            Some(place) => {
+                let server = Server { url: place.url.clone(), password: None, schema: place.schema.clone() };
+                Store::connect(&server, vault, &head).await?
+            }
+        };
         let mut tx = store.begin().await?;
         work(&mut tx).await?;
         tx.commit().await?;
         store.close().await;
         Ok(())
     })
+}
+
+/// Another program holds the database for writing, as a backup or somebody with `sqlite3` would.
+pub fn hold(practice: &Practice, during: impl FnOnce() -> Result<()>) -> Result<()> {
+    use sqlx::Connection as _;
+    if let Some(place) = &practice.place {
+        return place.hold(during);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(practice.dir.join("cadre.db"));
+    let mut other = runtime.block_on(sqlx::SqliteConnection::connect_with(&options))?;
+    runtime.block_on(async { sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut other).await })?;
+    let outcome = during();
+    runtime.block_on(async { sqlx::raw_sql("ROLLBACK").execute(&mut other).await })?;
+    runtime.block_on(other.close())?;
+    outcome
+}
+
+/// The database as it is at one time.
+pub enum Snapshot {
+    File(Vec<u8>),
+    Dump(postgres::Place, String),
+}
+
+impl Snapshot {
+    /// Nothing of Cadre's runs meanwhile.
+    pub fn of(practice: &Practice) -> Result<Self> {
+        if let Some(place) = &practice.place {
+            return Ok(Self::Dump(place.clone(), place.dump()?));
+        }
+        sql(practice, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+        Ok(Self::File(std::fs::read(practice.dir.join("cadre.db"))?))
+    }
+
+    /// Puts it in the place of what there is now.
+    pub fn put_back(&self, practice: &Practice) -> Result<()> {
+        match self {
+            Self::Dump(place, dump) => place.put_back(dump),
+            Self::File(bytes) => {
+                for name in ["cadre.db-wal", "cadre.db-shm"] {
+                    let _ = std::fs::remove_file(practice.dir.join(name));
+                }
+                Ok(std::fs::write(practice.dir.join("cadre.db"), bytes)?)
+            }
+        }
+    }
+}
+
+/// What has to be said before the journal can be changed by hand. (On PostgreSQL [`sql`] asks no trigger.)
+pub fn free_journal(practice: &Practice) -> &'static str {
+    match practice.place {
+        None => "DROP TRIGGER journal_keeps_its_words; DROP TRIGGER journal_keeps_its_lines;",
+        Some(_) => "",
+    }
+}
+
+/// An expression of octets, as a column takes it.
+pub fn octets(practice: &Practice, expression: &str) -> String {
+    match practice.place {
+        None => format!("CAST({expression} AS BLOB)"),
+        Some(_) => format!("({expression})"),
+    }
 }
 
 /// `queue list --all --json`: how many rows of each kind and state.
@@ -92,7 +163,7 @@ pub fn sound(scene: &Scene) -> Result<()> {
     let verified = scene.practice.run(&["journal", "verify"])?;
     ensure!(verified.ok(), "journal verify: {verified:?}");
     let twice = "SELECT COUNT(*) FROM (SELECT 1 FROM message WHERE kind = 'reply' \
-                 AND state IN ('waiting', 'leaving', 'sent') GROUP BY client_id, leave_day HAVING COUNT(*) > 1)";
+                 AND state IN ('waiting', 'leaving', 'sent') GROUP BY client_id, leave_day HAVING COUNT(*) > 1) AS same";
     ensure!(sql(&scene.practice, twice)? == "0", "two replies on one day");
     let turns = sql(&scene.practice, "SELECT COUNT(*) FROM turn WHERE acknowledged = 1")?;
     let acknowledged = sql(&scene.practice, "SELECT COUNT(*) FROM outbox WHERE kind = 'acknowledgement'")?;

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod mail;
 pub mod person;
 pub mod play;
+pub mod postgres;
 pub mod practice;
 pub mod registry;
 pub mod scene;

@@ -78,7 +78,12 @@ impl Play {
     }
 
     pub fn with(options: PracticeOptions) -> Result<Self> {
-        Ok(Self { scene: Scene::with(Lab::light()?, options)?, seen: Cell::new(0) })
+        Ok(Self::on(Scene::with(Lab::light()?, options)?))
+    }
+
+    /// A scene in a light laboratory that is there already.
+    pub fn on(scene: Scene) -> Self {
+        Self { scene, seen: Cell::new(0) }
     }
 
     pub fn sink(&self) -> &Sink {

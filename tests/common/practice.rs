@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::lab::{Lab, PASSWORD, PATIENCE, process_lives, wait};
 use super::person::Person;
+use super::postgres;
 
 /// How a command ended.
 #[derive(Clone, Debug)]
@@ -74,6 +75,8 @@ impl Default for PracticeOptions {
 pub struct Practice {
     pub dir: PathBuf,
     pub config: PathBuf,
+    /// Where its rows are, when that isn't the file `cadre.db`.
+    pub place: Option<postgres::Place>,
     binary: PathBuf,
     environment: Vec<(String, String)>,
 }
@@ -112,7 +115,19 @@ impl Practice {
         private("therapist.pgp", &therapist.certificate()?)?;
         therapist.meet(office)?;
         private("cadre.toml", text(lab, therapist, options).as_bytes())?;
-        Self::adopt(&dir, binary)
+        let mut practice = Self::adopt(&dir, binary)?;
+        if postgres::wanted() {
+            practice.move_to(postgres::Place::new()?)?;
+        }
+        Ok(practice)
+    }
+
+    /// The configuration names this place from now on.
+    pub fn move_to(&mut self, place: postgres::Place) -> Result<()> {
+        self.set("database.url", &format!("{:?}", place.url))?;
+        self.set("database.schema", &format!("{:?}", place.schema))?;
+        self.place = Some(place);
+        Ok(())
     }
 
     /// Takes a folder that `cadre init` made.
@@ -120,11 +135,22 @@ impl Practice {
         let practice = Self {
             dir: dir.to_owned(),
             config: dir.join("cadre.toml"),
+            place: None,
             binary: binary.to_owned(),
             environment: Vec::new(),
         };
         fs::create_dir_all(dir)?;
         Ok(practice)
+    }
+
+    /// The configuration names this SQLite file of the practice's folder from now on.
+    pub fn stay_in(&mut self, file: &str) -> Result<()> {
+        self.place = None;
+        let mut document: toml_edit::DocumentMut = fs::read_to_string(&self.config)?.parse()?;
+        let database = document["database"].as_table_mut().context("[database] is no table")?;
+        database.remove("schema");
+        database.insert("url", toml_edit::value(format!("sqlite:{file}")));
+        Ok(fs::write(&self.config, document.to_string())?)
     }
 
     /// Sets one key of the configuration: `set("rhythm.second", "\"hold\"")`, `set("therapist.0.forward", …)`.

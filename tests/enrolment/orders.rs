@@ -54,7 +54,7 @@ fn a_transfer_leaves_nothing_with_the_wrong_therapist() -> Result<()> {
     ensure!(stage.play.states(&scene.c1, "reply")? == ["cancelled"]);
     let turn = stage.play.turn(&scene.c1)?;
     ensure!(turn["state"] == "open" && turn["due"] == "2026-03-03T17:00:00Z", "{turn}");
-    ensure!(stage.sql("SELECT (SELECT COUNT(*) FROM card) || (SELECT COUNT(*) FROM locum_copy)")? == "00");
+    ensure!(stage.sql("SELECT (SELECT COUNT(*) FROM card) || '' || (SELECT COUNT(*) FROM locum_copy)")? == "00");
     ensure!(stage.sql("SELECT COUNT(*) FROM outbox WHERE kind = 'card-request' AND state = 'sent'")? == "1");
 
     // The alert is the other one's now, without the label and the card; the first hears nothing more of it.

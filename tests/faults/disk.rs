@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use sqlx::Connection as _;
 
 use super::common::lab::{PATIENCE, is_root, run, wait};
-use super::common::ledger::{lying, sql};
+use super::common::ledger::{hold, lying, sql};
+use super::common::postgres::left_out;
 use super::common::scene::{Scene, march};
 use super::{Alarms, DOCTOR, MARIE, filed, letter, scene, to};
 
@@ -60,6 +60,9 @@ fn on(scene: &Scene, small: &Small) -> Result<()> {
 
 #[test]
 fn a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room() -> Result<()> {
+    if left_out("the disk that is filled is the one of SQLite's file") {
+        return Ok(());
+    }
     let scene = scene()?;
     let alarms = Alarms::of(&scene)?;
     letter(&scene, 1, march(2, 3, 0))?;
@@ -128,24 +131,12 @@ fn daemon_on_a_full_disk(scene: &Scene, small: &Small, alarms: &Alarms, n: usize
     small.empty()
 }
 
-/// Another program holds the database for writing, as a backup or somebody with `sqlite3` would.
-fn hold(scene: &Scene, during: impl FnOnce() -> Result<()>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(scene.practice.dir.join("cadre.db"));
-    let mut other = runtime.block_on(sqlx::SqliteConnection::connect_with(&options))?;
-    runtime.block_on(async { sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut other).await })?;
-    let outcome = during();
-    runtime.block_on(async { sqlx::raw_sql("ROLLBACK").execute(&mut other).await })?;
-    runtime.block_on(other.close())?;
-    outcome
-}
-
 #[test]
 fn a_database_that_somebody_holds_delays_everything_and_loses_nothing() -> Result<()> {
     let scene = scene()?;
     let alarms = Alarms::of(&scene)?;
     letter(&scene, 1, march(2, 3, 0))?;
-    hold(&scene, || {
+    hold(&scene.practice, || {
         let out = scene.practice.run_at(march(2, 3, 5), &["run", "--once"])?;
         ensure!(out.status == Some(1) && out.stderr.contains("database"), "{out:?}");
         ensure!(lying(&scene, &["INBOX"])? == 1 && super::sink(&scene)?.count() == 0, "something was done unstored");
@@ -159,7 +150,7 @@ fn a_database_that_somebody_holds_delays_everything_and_loses_nothing() -> Resul
     wait("the letter", PATIENCE, || Ok((filed(&scene)? == 1).then_some(())))?;
     wait("the forward", PATIENCE, || Ok((!to(&scene, DOCTOR)?.is_empty()).then_some(())))?;
     // The daemon is held up in mid-work, and stays.
-    hold(&scene, || {
+    hold(&scene.practice, || {
         letter(&scene, 2, march(2, 4, 0))?;
         wait("the alarm command", PATIENCE, || {
             Ok((alarms.lines().iter().any(|line| line == "database")).then_some(()))

@@ -8,6 +8,7 @@ use sequoia_openpgp::Cert;
 use sequoia_openpgp::parse::Parse as _;
 
 use crate::common::lab::wait;
+use crate::common::ledger::Snapshot;
 use crate::common::mail::find;
 use crate::common::play::{Play, Round, flood, says};
 use crate::common::scene::{OFFICE, march};
@@ -336,9 +337,9 @@ fn row_32_an_old_database_repeats_nothing_that_it_knows() -> Result<()> {
     let round = play.pass(march(2, 17, 0))?;
     says(&round.one(&s.marie)?.read.text(), &["Une réponse."])?;
     play.pass(march(2, 23, 0))?;
-    let copy = Copy::of(&play);
+    let copy = Snapshot::of(&s.practice)?;
     play.letter(&s.paul, "Une lettre de Paul, que la copie ne connaît pas.\n", march(3, 5, 0))?;
-    copy.put_back(&play)?;
+    copy.put_back(&s.practice)?;
     for mail in [&letter, &answer] {
         s.lab.deliver("x@evil.example", OFFICE, mail)?;
     }
@@ -354,27 +355,6 @@ fn row_32_an_old_database_repeats_nothing_that_it_knows() -> Result<()> {
     Ok(())
 }
 
-/// The database's files as they were at one time.
-struct Copy(Vec<(&'static str, Option<Vec<u8>>)>);
-
-impl Copy {
-    fn of(play: &Play) -> Self {
-        let read = |name| (name, std::fs::read(play.scene.practice.dir.join(name)).ok());
-        Self(["cadre.db", "cadre.db-wal", "cadre.db-shm"].map(read).into())
-    }
-
-    fn put_back(&self, play: &Play) -> Result<()> {
-        for (name, bytes) in &self.0 {
-            let path = play.scene.practice.dir.join(name);
-            match bytes {
-                Some(bytes) => std::fs::write(path, bytes)?,
-                None => drop(std::fs::remove_file(path)),
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Somebody puts last week's database back: what has left since doesn't leave again unnoticed, and the digest's head
 /// tells.
 #[test]
@@ -383,11 +363,11 @@ fn row_32_an_old_database_in_the_place_of_the_new_one_is_noticed() -> Result<()>
     let s = &play.scene;
     let forward = play.forwarded(&s.marie, "Une lettre.\n", march(2, 3, 0))?;
     play.answer(&forward, "Une réponse.", march(2, 9, 0))?;
-    let copy = Copy::of(&play);
+    let copy = Snapshot::of(&s.practice)?;
     let round = play.pass(march(2, 17, 0))?;
     says(&round.one(&s.marie)?.read.text(), &["Une réponse."])?;
     ensure!(s.practice.run(&["journal", "verify"])?.ok());
-    copy.put_back(&play)?;
+    copy.put_back(&s.practice)?;
     ensure!(s.practice.run(&["journal", "verify"])?.status == Some(1), "nobody noticed");
     // The copy takes the reply for one that still waits: it doesn't leave, nor does anything else, until a person says so.
     for minute in [10, 20] {
