@@ -19,6 +19,7 @@ pub mod keys;
 pub mod keywords;
 pub mod life;
 pub mod locum;
+pub mod migrate_store;
 mod notice;
 pub mod orders;
 pub mod post;

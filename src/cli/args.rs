@@ -101,6 +101,8 @@ pub enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Move the practice from SQLite into PostgreSQL, or back; the old database stays as it is
+    MigrateStore(MigrateStore),
     /// Look at everything that is stored: every row, every sealed body, the journal; ends with 1 when something is wrong
     Verify,
     /// How things are: mailbox, sending, slots, queue, keys
@@ -414,6 +416,28 @@ pub enum Journal {
         #[arg(long, value_name = "N:HEAD")]
         expect: Option<String>,
     },
+}
+
+/// `migrate-store`: every row is copied, and then compared.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Stop `cadre run` first: nothing else may write into the old database meanwhile. A move that was interrupted goes on where it
+stopped when the same command is given again; until it is complete no other command opens the new database.
+
+Examples:
+  cadre migrate-store sqlite:/var/lib/cadre/cadre.db postgres://cadre@localhost/cadre
+  cadre migrate-store postgres://cadre@localhost/cadre sqlite:/var/lib/cadre/cadre.db")]
+pub struct MigrateStore {
+    /// The database that has the practice now: sqlite:FILE or postgres://USER@HOST/DATABASE
+    pub from: String,
+    /// The database that is to have it: an empty schema, or a file that isn't there
+    pub to: String,
+    /// PostgreSQL's password, as in the configuration: a file, env:NAME or credential:NAME
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<String>,
+    /// The practice's PostgreSQL schema; without it, its name is made as without `[database] schema`
+    #[arg(long, value_name = "NAME")]
+    pub schema: Option<String>,
 }
 
 /// `absent`: entered for a therapist who can't do it.

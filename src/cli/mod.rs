@@ -11,6 +11,7 @@ mod init;
 mod journal;
 mod key;
 mod letters;
+mod migrate_store;
 mod progress;
 mod queue;
 mod run;
@@ -95,6 +96,7 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Command::Letters(command) => letters::letters(config, named, json, &command),
         Command::Backup { file } => backup::backup(config, json, &file).await,
         Command::Restore { file, replace } => backup::restore(config, json, &file, replace).await,
+        Command::MigrateStore(args) => migrate_store::migrate_store(config, json, &args).await,
         Command::Verify => verify::verify(config, json).await,
         Command::Explain { file } => explain::explain(config, json, &file).await,
     };

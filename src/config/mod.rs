@@ -8,6 +8,7 @@ pub mod example;
 mod files;
 mod finding;
 mod parse;
+mod place;
 mod read;
 mod reader;
 pub mod schema;
@@ -234,10 +235,7 @@ pub struct Database {
 impl Database {
     /// The SQLite file; `None`: PostgreSQL.
     pub fn file(&self) -> Option<&Path> {
-        match &self.place {
-            DatabasePlace::File(path) => Some(path),
-            DatabasePlace::Server(_) => None,
-        }
+        self.place.file()
     }
 }
 

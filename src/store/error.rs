@@ -71,6 +71,8 @@ pub enum StoreError {
     NoDatabase { path: PathBuf },
     #[error("the file is damaged: take another copy")]
     Damaged,
+    #[error("`cadre migrate-store` hasn't finished filling this database: run that command again")]
+    Unfinished,
     #[error("there is no row {row} in table {table}")]
     Missing { table: &'static str, row: i64 },
 }
