@@ -60,9 +60,9 @@ test-postgres: deps ## the tests of the database and end to end once more, on a 
 	  $(addprefix --test ,$(ON_POSTGRES)) -- --test-threads=$(TEST_THREADS)
 
 torture: deps ## a thousand kills and power cuts under traffic, every fault at every command, a mailbox of 50,000, floods (an hour or more)
-	CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-1000} CADRE_FAULTS=all CADRE_MAILBOX=$${CADRE_MAILBOX:-50000} \
+	CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-1000} CADRE_FAULTS=all CADRE_GATEWAY_ROUNDS=$${CADRE_GATEWAY_ROUNDS:-30} CADRE_MAILBOX=$${CADRE_MAILBOX:-50000} \
 	CADRE_FLOOD=$${CADRE_FLOOD:-1000} $(CARGO) test --locked --no-fail-fast \
-	  --test torture --test faults --test threats --test delivery --test letters -- --nocapture --test-threads=$(TEST_THREADS)
+	  --test torture --test gateways --test faults --test threats --test delivery --test letters -- --nocapture --test-threads=$(TEST_THREADS)
 
 check: deps-build ## format, lints, documentation, licences, generated files: what CI asks first
 	$(CARGO) fmt --check
