@@ -26,6 +26,9 @@ pub struct Cli {
     /// Print JSON for programs
     #[arg(long, global = true)]
     pub json: bool,
+    /// Colours: auto is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: clap::ColorChoice,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -150,6 +153,22 @@ pub struct Init {
     /// Operator's address for health alarms
     #[arg(long, value_name = "ADDRESS")]
     pub operator: Option<String>,
+    /// The mail provider, where the address doesn't tell: ovh, infomaniak, gandi, … (config/providers.toml), or other
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// Ask no server for the mailbox's settings
+    #[arg(long)]
+    pub no_lookup: bool,
+    /// Write what is asked without trying the log-ins
+    #[arg(long)]
+    pub no_try: bool,
+    /// A command that prints an access token: XOAUTH2 in place of passwords
+    #[arg(long, value_name = "COMMAND")]
+    pub token_command: Option<String>,
+    /// An extra root certificate (PEM) for both servers
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The mailbox's server; with it the provider isn't asked for
     #[arg(long, value_name = "HOST")]
     pub imap_host: Option<String>,
     #[arg(long, value_name = "PORT")]

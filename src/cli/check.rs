@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use report::{Group, Report};
 
+use super::progress::Spinner;
 use crate::clock::Clock;
 use crate::config::{Config, Env};
 
@@ -60,8 +61,11 @@ async fn look(config: &Config, report: &mut Report, json: bool, round_trip: bool
     local::keys(config, report, &local::learnt(config).await, now);
     local::letters(config, report, now);
     local::rhythm(config, report, now);
+    let spinner = Spinner::new(json, "asking the mailbox and the submission server");
+    local::database(config, report, now).await;
     local::stored(config, report, now).await;
     servers::look(config, report).await;
+    drop(spinner);
     if round_trip && report.has_errors() {
         report.note("the round trip is not made before the errors are mended");
     } else if round_trip {

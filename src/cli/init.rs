@@ -1,6 +1,11 @@
 //! `cadre init`: keys and a commented configuration in a new folder, from flags or a conversation.
 
 mod ask;
+mod certificate;
+mod fields;
+mod interrupt;
+mod mailbox;
+mod talk;
 mod write;
 
 use std::fmt::Write as _;
@@ -47,6 +52,16 @@ pub(super) enum InitError {
     Key(#[from] crate::pgp::KeyError),
     #[error("the conversation ended before its end; nothing was made")]
     Ended,
+    #[error("interrupted; nothing was left behind")]
+    Interrupted,
+    #[error("this mailbox can't be used, and nothing was made: {why}")]
+    NoImap { why: String },
+    #[error(
+        "no provider is called so: config/providers.toml has the names; name the servers with --imap-host and --smtp-host"
+    )]
+    NoProvider,
+    #[error("the command gives no token: {0}")]
+    Token(String),
     #[error("some answers can't be used; nothing was made")]
     Answers(Vec<Finding>),
 }
@@ -60,6 +75,13 @@ impl InitError {
     }
 }
 
+/// What was typed without echo.
+#[derive(Default)]
+struct Passwords {
+    imap: Option<Zeroizing<Vec<u8>>>,
+    smtp: Option<Zeroizing<Vec<u8>>>,
+}
+
 /// Everything that is known before anything is written.
 #[derive(Default)]
 struct Plan {
@@ -71,6 +93,8 @@ struct Plan {
     imap_password: Option<Zeroizing<Vec<u8>>>,
     smtp_password: Option<Zeroizing<Vec<u8>>>,
     smtp_logs_in: bool,
+    /// A command gives tokens: there are no passwords.
+    tokens: bool,
     archive: bool,
     /// A file, or a folder that exists; none: the new folder itself.
     archive_secret: Option<PathBuf>,
@@ -100,15 +124,16 @@ struct Made {
 }
 
 /// Runs `cadre init`.
-pub fn init(args: &args::Init, json: bool) -> ExitCode {
+pub async fn init(args: &args::Init, json: bool) -> ExitCode {
     let talks = !args.yes && !json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    match make(args, talks) {
+    match make(args, talks).await {
         Ok(made) if json => {
             println!("{}", serde_json::to_string_pretty(&made).unwrap_or_default());
             ExitCode::SUCCESS
         }
         Ok(made) => {
-            print!("{}", story(&made));
+            let story = story(&made);
+            print!("{}", if talks { ask::Screen::new().refolded(&story) } else { story });
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -123,16 +148,27 @@ pub fn init(args: &args::Init, json: bool) -> ExitCode {
     }
 }
 
-fn make(args: &args::Init, talks: bool) -> Result<Made, InitError> {
+async fn make(args: &args::Init, talks: bool) -> Result<Made, InitError> {
     let mut args = args.clone();
     // Before a long conversation that would come to nothing.
     write::must_be_new(&[args.dir.join(CONFIG), args.dir.join(PRACTICE_KEY), args.dir.join(RECORD_KEY)])?;
-    let asked = if talks { ask::complete(&mut args)? } else { ask::Passwords::default() };
+    let interrupt = interrupt::Interrupt::watch();
+    let asked = if talks {
+        talk::complete(&mut args).await?
+    } else {
+        mailbox::by_flag(&mut args)?;
+        Passwords::default()
+    };
+    let typed = args.clone();
+    // Judged with the example's value where an answer was left empty, and written with none: then nothing starts on it.
+    without_blanks(&mut args);
     let plan = plan(&args, asked)?;
     let config_file = plan.folder.join(CONFIG);
-    let text = render(&plan.answers);
-    let (config, _) = Config::load_text(&config_file, &text, &Env::process()).map_err(InitError::Answers)?;
-    let written = write::write(&plan, &text, Clock::System.now())?;
+    let (config, _) =
+        Config::load_text(&config_file, &render(&plan.answers), &Env::process()).map_err(InitError::Answers)?;
+    let text = render(&with_blanks(plan.answers.clone(), &typed));
+    interrupt.begin_writing();
+    let written = write::write(&plan, &text, Clock::System.now(), || interrupt.wanted())?;
     let to_fill_in = to_fill_in(&plan, &args, &config);
     let warnings = warnings(&plan, &written);
     let next = next_steps(&plan, &written, !to_fill_in.is_empty());
@@ -149,7 +185,44 @@ fn make(args: &args::Init, talks: bool) -> Result<Made, InitError> {
     })
 }
 
-fn plan(args: &args::Init, asked: ask::Passwords) -> Result<Plan, InitError> {
+/// The answers that were left empty, by the flags' names.
+fn blanks(args: &mut args::Init) -> [&mut Option<String>; 6] {
+    [
+        &mut args.channel,
+        &mut args.price,
+        &mut args.fallback,
+        &mut args.therapist_title,
+        &mut args.therapist_register,
+        &mut args.operator,
+    ]
+}
+
+fn without_blanks(args: &mut args::Init) {
+    for answer in blanks(args) {
+        if answer.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            *answer = None;
+        }
+    }
+}
+
+/// Elements of the frame that were left empty are empty in the file too. Each stays on its line.
+fn with_blanks(mut answers: Answers, typed: &args::Init) -> Answers {
+    let blank = |slot: &mut Option<String>, answer: &Option<String>| {
+        if answer.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            *slot = Some(String::new());
+        }
+    };
+    blank(&mut answers.cadre.channel, &typed.channel);
+    blank(&mut answers.cadre.price, &typed.price);
+    blank(&mut answers.cadre.fallback, &typed.fallback);
+    for therapist in &mut answers.therapists {
+        blank(&mut therapist.title, &typed.therapist_title);
+        blank(&mut therapist.register, &typed.therapist_register);
+    }
+    answers
+}
+
+fn plan(args: &args::Init, asked: Passwords) -> Result<Plan, InitError> {
     let id = args.therapist.clone().unwrap_or_else(|| EXAMPLE_THERAPIST.to_owned());
     let certificate = args.therapist_certificate.as_deref().map(read_certificate).transpose()?;
     let from_file = |path: &Option<PathBuf>| path.as_deref().map(read_secret).transpose();
@@ -173,6 +246,7 @@ fn plan(args: &args::Init, asked: ask::Passwords) -> Result<Plan, InitError> {
         imap_password,
         smtp_password,
         smtp_logs_in,
+        tokens: args.token_command.is_some(),
         archive: !args.no_archive,
         archive_secret: args.archive_secret.clone(),
     })
@@ -181,6 +255,9 @@ fn plan(args: &args::Init, asked: ask::Passwords) -> Result<Plan, InitError> {
 fn answers(args: &args::Init, id: &str, smtp_user: Option<String>) -> Answers {
     let own = |text: &str| Some(text.to_owned());
     let country = args.country.clone().map(|country| country.to_uppercase());
+    // The file's own folder is another one.
+    let ca_file = args.ca_file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    let ca_file = ca_file.map(|path| path.display().to_string());
     Answers {
         practice_name: args.name.clone(),
         practice_address: args.address.clone(),
@@ -205,15 +282,17 @@ fn answers(args: &args::Init, id: &str, smtp_user: Option<String>) -> Answers {
             tls: args.imap_tls.clone(),
             username: args.imap_username.clone().or_else(|| args.address.clone()),
             password_file: own(IMAP_PASSWORD),
-            ..ServerAnswers::default()
+            token_command: args.token_command.clone(),
+            ca_file: ca_file.clone(),
         },
         smtp: ServerAnswers {
             host: args.smtp_host.clone(),
             port: args.smtp_port.or_else(|| usual_port(args.smtp_tls.as_deref(), 465, 587, 25)),
             tls: args.smtp_tls.clone(),
             password_file: smtp_user.is_some().then(|| SMTP_PASSWORD.to_owned()),
+            token_command: args.token_command.clone().filter(|_| smtp_user.is_some()),
             username: smtp_user,
-            ..ServerAnswers::default()
+            ca_file,
         },
         filing: args.filing.clone(),
         therapists: vec![TherapistAnswers {
@@ -298,10 +377,10 @@ fn to_fill_in(plan: &Plan, args: &args::Init, config: &Config) -> Vec<ToFill> {
         let file = plan.folder.join(name);
         found.push(ToFill { file, line: None, key: key.to_owned(), what: what.to_owned() });
     };
-    if plan.imap_password.is_none() {
+    if plan.imap_password.is_none() && !plan.tokens {
         empty(IMAP_PASSWORD, "[imap] password_file", "the mailbox's password, and nothing else, on one line");
     }
-    if plan.smtp_logs_in && plan.smtp_password.is_none() {
+    if plan.smtp_logs_in && plan.smtp_password.is_none() && !plan.tokens {
         empty(SMTP_PASSWORD, "[smtp] password_file", "the submission server's password, on one line");
     }
     if plan.certificate.is_none() {

@@ -5,6 +5,7 @@ mod args;
 mod backup;
 mod check;
 mod client;
+mod colour;
 mod explain;
 mod harden;
 mod init;
@@ -20,7 +21,6 @@ mod therapist;
 mod thread;
 mod verify;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ use clap::Parser;
 
 use crate::app::context::{Context, StartError};
 use crate::clock::Clock;
-use crate::config::{Config, Env, Finding};
+use crate::config::{Config, Env, Finding, snippet};
 use crate::store::StoreError;
 use args::{Cli, Command};
 
@@ -49,6 +49,7 @@ pub fn main() -> ExitCode {
     harden::give_back();
     let closed = harden::close();
     let cli = Cli::parse();
+    colour::choose(cli.color);
     quiet();
     if let Err(why) = closed {
         tracing::warn!("{why}: what is in memory could reach the disk");
@@ -78,7 +79,7 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
     let json = cli.json;
     let named = !cli.config.is_empty() || Env::process().get("CADRE_CONFIG").is_some();
     let done = match cli.command {
-        Command::Init(args) => return init::init(&args, json),
+        Command::Init(args) => return init::init(&args, json).await,
         Command::Check { round_trip } => return check::check(config, json, round_trip).await,
         Command::Status { watch } => return status::status(config, json, watch).await,
         Command::Run { once } => {
@@ -116,7 +117,7 @@ fn quiet() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(colour::on(&std::io::stderr()))
         .with_target(false)
         .init();
 }
@@ -144,13 +145,20 @@ pub fn print_findings(findings: &[Finding]) {
     }
 }
 
+/// Findings about the text of the configuration, each with its line.
+pub fn with_lines(path: &Path, findings: &[Finding], colour: bool) -> String {
+    // What can't be read has no lines to show.
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    snippet::render(&text, findings, colour)
+}
+
 /// Reads the configuration; all its errors are printed at once.
 ///
 /// # Errors
 /// [`USAGE`].
 pub fn load(path: &Path) -> Result<(Config, Vec<Finding>), Failed> {
     Config::load(path, &Env::process()).map_err(|findings| {
-        print_findings(&findings);
+        eprint!("{}", with_lines(path, &findings, colour::on(&std::io::stderr())));
         let errors = findings.iter().filter(|finding| finding.is_error()).count();
         eprintln!("cadre: {errors} error(s) in the configuration; nothing was started");
         USAGE

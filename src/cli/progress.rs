@@ -7,6 +7,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Work that takes no longer shows no bar.
 const WORTH_IT: Duration = Duration::from_millis(300);
 
+/// Between two steps of a spinner.
+const TURN: Duration = Duration::from_millis(120);
+
 /// One bar; it is cleared when it is dropped.
 pub struct Bar(ProgressBar);
 
@@ -30,6 +33,29 @@ impl Bar {
             self.0.set_length(of);
             self.0.set_position(done);
         }
+    }
+}
+
+/// A turning sign beside a word, for work whose end nobody knows; it is cleared when it is dropped.
+pub struct Spinner(ProgressBar);
+
+impl Spinner {
+    /// A spinner beside `what` ("asking the mailbox"). Nothing is shown where `json` is printed or standard error is no
+    /// terminal.
+    pub fn new(json: bool, what: &'static str) -> Self {
+        let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let spinner = ProgressBar::with_draw_target(None, target).with_message(what);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} … {elapsed}") {
+            spinner.set_style(style);
+        }
+        spinner.enable_steady_tick(TURN);
+        Self(spinner)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and what to do.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -21,6 +22,9 @@ pub struct Finding {
     pub file: PathBuf,
     /// From 1; none when the thing has no place in the file.
     pub line: Option<usize>,
+    /// The very place, bytes of the file's text: a value, a key, or a section's header. Never printed as such.
+    #[serde(skip)]
+    pub span: Option<Range<usize>>,
     /// Section and key, such as `[rhythm] release`; empty when the whole file is meant.
     pub key: String,
     pub cause: String,

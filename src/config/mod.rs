@@ -4,6 +4,7 @@
 //! names and the annotated example. [`Config::load`] reads a file against it and names every fault at once. Secrets
 //! are never in the file: [`secrets`] reads them where the file says.
 
+mod answer;
 pub mod example;
 mod files;
 mod finding;
@@ -13,6 +14,7 @@ mod read;
 mod reader;
 pub mod schema;
 pub mod secrets;
+pub mod snippet;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use chrono_tz::Tz;
 
 use crate::model::{Address, Filing, Forwarding, Language, SecondReply, StrangersPolicy, TherapistId, UnsignedPolicy};
 
+pub use answer::judge;
 pub use finding::{Finding, Severity};
 pub use parse::nearest;
 pub use secrets::{Login, LoginMethod, SecretError, SecretSource};
@@ -418,6 +421,7 @@ impl Config {
             severity,
             file: self.file.clone(),
             line: self.lines.get(key).copied(),
+            span: None,
             key: key.to_owned(),
             cause: cause.to_owned(),
             remedy: remedy.to_owned(),

@@ -15,7 +15,7 @@ use super::{
     Absence, Cadre, Config, Database, DatabasePlace, DatabaseServer, Digest, Env, Finding, Imap, Intake, Junk, Keys,
     Limits, Operator, Practice, Rhythm, Severity, Smtp, Texts, Therapist, Tls,
 };
-use crate::model::{Address, Language, TherapistId};
+use crate::model::{Language, TherapistId};
 
 /// Countries whose holidays and lines Cadre knows (SPEC sections 4 and 7).
 const KNOWN_COUNTRIES: &[&str] = &["FR", "BE", "CH", "CA", "GB", "US"];
@@ -27,7 +27,8 @@ type Loaded = Result<(Config, Vec<Finding>), Vec<Finding>>;
 pub(super) fn load(path: &Path, env: &Env) -> Loaded {
     let whole = |line, cause: &str, remedy: &str| {
         let (cause, remedy) = (cause.to_owned(), remedy.to_owned());
-        vec![Finding { severity: Severity::Error, file: path.to_owned(), line, key: String::new(), cause, remedy }]
+        let (severity, file, key) = (Severity::Error, path.to_owned(), String::new());
+        vec![Finding { severity, file, line, span: None, key, cause, remedy }]
     };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -52,13 +53,7 @@ pub(super) fn load(path: &Path, env: &Env) -> Loaded {
 pub(super) fn load_text(path: &Path, text: &str, env: &Env) -> Loaded {
     let document = match toml_edit::Document::parse(text) {
         Ok(document) => document,
-        Err(error) => {
-            let line = error.span().map(|span| Reader::line_in(text, span.start));
-            let cause = format!("it is not TOML: {}", error.message().lines().collect::<Vec<_>>().join(", "));
-            let remedy = "correct the line; texts stand in quotes, sections in [brackets]".to_owned();
-            let (severity, file, key) = (Severity::Error, path.to_owned(), String::new());
-            return Err(vec![Finding { severity, file, line, key, cause, remedy }]);
-        }
+        Err(_) => return Err(not_toml(path, text)),
     };
     let mut reader = Reader::new(path, text, document.as_table(), env);
     reader.check_sections();
@@ -71,6 +66,22 @@ pub(super) fn load_text(path: &Path, text: &str, env: &Env) -> Loaded {
         }
         _ => Err(findings),
     }
+}
+
+/// Every place where the text is no TOML.
+fn not_toml(path: &Path, text: &str) -> Vec<Finding> {
+    // toml_edit stops at the first.
+    let (_, errors) = toml::de::DeTable::parse_recoverable(text);
+    let finding = |error: &toml::de::Error| Finding {
+        severity: Severity::Error,
+        file: path.to_owned(),
+        line: error.span().map(|span| Reader::line_in(text, span.start)),
+        span: error.span(),
+        key: String::new(),
+        cause: format!("it is not TOML: {}", error.message().lines().collect::<Vec<_>>().join(", ")),
+        remedy: "correct the line; texts stand in quotes, sections in [brackets]".to_owned(),
+    };
+    errors.iter().map(finding).collect()
 }
 
 fn whole(r: &mut Reader<'_>) -> Option<Config> {
@@ -537,12 +548,12 @@ fn absences(r: &mut Reader<'_>, ids: &[TherapistId]) -> Option<Vec<Absence>> {
 /// An address belongs to one role.
 fn check_roles(r: &mut Reader<'_>) {
     let seen = r.take_addresses();
-    for (nth, (key, line, address)) in seen.iter().enumerate() {
-        let first = seen[..nth].iter().find(|(_, _, other): &&(String, Option<usize>, Address)| other == address);
-        if let Some((other, other_line, _)) = first {
-            let place = other_line.map_or(String::new(), |line| format!(", line {line}"));
+    for (nth, (key, span, address)) in seen.iter().enumerate() {
+        let first = seen[..nth].iter().find(|(_, _, other)| other == address);
+        if let Some((other, other_span, _)) = first {
+            let place = r.line(other_span.as_ref()).map_or(String::new(), |line| format!(", line {line}"));
             let cause = format!("this address has a role already ({other}{place}), and an address belongs to one role");
-            r.error_at(key, *line, cause, "write another address");
+            r.error_at(key, span.clone(), cause, "write another address");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Walks a TOML document against the schema: types, defaults, unknown names, lines.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -17,7 +18,8 @@ use crate::model::Address;
 pub(super) struct Part<'a> {
     schema: &'static Section,
     table: Option<&'a dyn TableLike>,
-    line: Option<usize>,
+    /// Its header's, or its first key's.
+    span: Option<Range<usize>>,
     /// Which of a list it is: its id, or `#2`.
     who: Option<String>,
 }
@@ -35,6 +37,9 @@ impl Part<'_> {
     }
 }
 
+/// A key, where its value stands, and the address.
+type Addressed = (String, Option<Range<usize>>, Address);
+
 pub(super) struct Reader<'a> {
     file: &'a Path,
     folder: PathBuf,
@@ -43,7 +48,7 @@ pub(super) struct Reader<'a> {
     env: &'a Env,
     findings: Vec<Finding>,
     lines: BTreeMap<String, usize>,
-    addresses: Vec<(String, Option<usize>, Address)>,
+    addresses: Vec<Addressed>,
 }
 
 impl<'a> Reader<'a> {
@@ -72,42 +77,53 @@ impl<'a> Reader<'a> {
         text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
     }
 
-    fn line_of(&self, table: &dyn TableLike, name: &str) -> Option<usize> {
-        let (key, item) = table.get_key_value(name)?;
-        let span = key.span().or_else(|| item.span())?;
-        Some(Self::line_in(self.text, span.start))
+    /// The line where a place begins.
+    pub fn line(&self, span: Option<&Range<usize>>) -> Option<usize> {
+        span.map(|span| Self::line_in(self.text, span.start))
     }
 
-    /// The line of a section: its header's, or its first key's.
-    fn line_of_table(&self, table: &dyn TableLike, item: Option<&Item>) -> Option<usize> {
-        let own = item.and_then(Item::span).map(|span| Self::line_in(self.text, span.start));
-        own.or_else(|| table.iter().find_map(|(name, _)| self.line_of(table, name)))
+    fn span_of_key(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
+        let (key, item) = table.get_key_value(name)?;
+        key.span().or_else(|| item.span())
+    }
+
+    /// The place of a section: its header's, or its first key's.
+    fn span_of_table(table: &dyn TableLike, item: Option<&Item>) -> Option<Range<usize>> {
+        item.and_then(Item::span).or_else(|| table.iter().find_map(|(name, _)| Self::span_of_key(table, name)))
     }
 
     // Findings.
 
-    pub fn error_at(&mut self, key: &str, line: Option<usize>, cause: impl Into<String>, remedy: impl Into<String>) {
-        self.add(Severity::Error, key, line, cause.into(), remedy.into());
+    pub fn error_at(
+        &mut self,
+        key: &str,
+        span: Option<Range<usize>>,
+        cause: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(Severity::Error, key, span, cause.into(), remedy.into());
     }
 
-    /// An error about a key: at its own line, else at its section's.
+    /// An error about a key: at its own value, else at its section's header.
     pub fn error(&mut self, part: &Part<'_>, key: &str, cause: impl Into<String>, remedy: impl Into<String>) {
-        let line = self.place(part, key);
-        self.add(Severity::Error, &part.label(key), line, cause.into(), remedy.into());
+        let span = Self::place(part, key);
+        self.add(Severity::Error, &part.label(key), span, cause.into(), remedy.into());
     }
 
     /// As [`Reader::error`], for what may stay as it is.
     pub fn warn(&mut self, part: &Part<'_>, key: &str, cause: impl Into<String>, remedy: impl Into<String>) {
-        let line = self.place(part, key);
-        self.add(Severity::Warning, &part.label(key), line, cause.into(), remedy.into());
+        let span = Self::place(part, key);
+        self.add(Severity::Warning, &part.label(key), span, cause.into(), remedy.into());
     }
 
-    fn place(&self, part: &Part<'_>, key: &str) -> Option<usize> {
-        part.table.and_then(|table| self.line_of(table, key)).or(part.line)
+    fn place(part: &Part<'_>, key: &str) -> Option<Range<usize>> {
+        let value = part.table.and_then(|table| table.get_key_value(key));
+        value.and_then(|(key, item)| item.span().or_else(|| key.span())).or_else(|| part.span.clone())
     }
 
-    fn add(&mut self, severity: Severity, key: &str, line: Option<usize>, cause: String, remedy: String) {
-        self.findings.push(Finding { severity, file: self.file.to_owned(), line, key: key.to_owned(), cause, remedy });
+    fn add(&mut self, severity: Severity, key: &str, span: Option<Range<usize>>, cause: String, remedy: String) {
+        let (file, line) = (self.file.to_owned(), self.line(span.as_ref()));
+        self.findings.push(Finding { severity, file, line, span, key: key.to_owned(), cause, remedy });
     }
 
     // Sections.
@@ -120,15 +136,15 @@ impl<'a> Reader<'a> {
             if known().any(|path| path == name) {
                 continue;
             }
-            let line = self.line_of(root, name);
+            let span = Self::span_of_key(root, name);
             let table = item.as_table_like().is_some() || item.is_array_of_tables();
             let guess = nearest(name, known()).map(|path| format!("did you mean [{path}]? "));
             if table {
                 let remedy = guess.unwrap_or_default() + "every section is in config/cadre.example.toml";
-                self.error_at(&format!("[{name}]"), line, "there is no such section", remedy);
+                self.error_at(&format!("[{name}]"), span, "there is no such section", remedy);
             } else {
                 let home = home_of(name).unwrap_or_else(|| "put it below its section's header".to_owned());
-                self.error_at(name, line, "it stands outside of any section", home);
+                self.error_at(name, span, "it stands outside of any section", home);
             }
         }
     }
@@ -152,7 +168,7 @@ impl<'a> Reader<'a> {
         let schema = section_or_none(path);
         let name = path.rsplit('.').next().unwrap_or(path);
         let mut sub = self.part_in(part.table, name, schema, part.who.clone());
-        sub.line = sub.line.or(part.line);
+        sub.span = sub.span.or_else(|| part.span.clone());
         sub
     }
 
@@ -165,15 +181,16 @@ impl<'a> Reader<'a> {
     ) -> Part<'a> {
         let item = parent.and_then(|parent| parent.get(name));
         let table = item.and_then(Item::as_table_like);
-        let line = table.and_then(|table| self.line_of_table(table, item));
+        let span = table.and_then(|table| Self::span_of_table(table, item));
+        let line = self.line(span.as_ref());
         let header = who.as_ref().map_or_else(|| schema.header(), |who| format!("{} {who}", schema.header()));
-        let part = Part { schema, table, line, who };
+        let part = Part { schema, table, span, who };
         let first = !self.lines.contains_key(&header);
         if item.is_some() && table.is_none() && first {
-            let line = parent.and_then(|parent| self.line_of(parent, name));
+            let span = parent.and_then(|parent| Self::span_of_key(parent, name));
             let remedy = format!("write {} on a line of its own, and its keys below", schema.header());
-            self.lines.insert(header.clone(), line.unwrap_or(0));
-            self.error_at(&header, line, "it is a section, not a value or a list", remedy);
+            self.lines.insert(header.clone(), self.line(span.as_ref()).unwrap_or(0));
+            self.error_at(&header, span, "it is a section, not a value or a list", remedy);
         }
         if let (true, Some(line)) = (first, line) {
             self.lines.insert(header, line);
@@ -185,28 +202,27 @@ impl<'a> Reader<'a> {
     /// Every section of a list.
     pub fn list(&mut self, path: &'static str) -> Vec<Part<'a>> {
         let schema = section_or_none(path);
-        let tables: Vec<(&'a dyn TableLike, Option<usize>)> = match self.root.get(path) {
+        let tables: Vec<(&'a dyn TableLike, Option<Range<usize>>)> = match self.root.get(path) {
             None => Vec::new(),
             Some(Item::ArrayOfTables(tables)) => {
-                tables.iter().map(|table| (table as &dyn TableLike, table.span().map(|span| span.start))).collect()
+                tables.iter().map(|table| (table as &dyn TableLike, table.span())).collect()
             }
             Some(Item::Value(Value::Array(values))) if values.iter().all(Value::is_inline_table) => values
                 .iter()
-                .filter_map(|value| Some((value.as_inline_table()? as &dyn TableLike, value.span().map(|s| s.start))))
+                .filter_map(|value| Some((value.as_inline_table()? as &dyn TableLike, value.span())))
                 .collect(),
             Some(_) => {
-                let line = self.line_of(self.root, path);
+                let span = Self::span_of_key(self.root, path);
                 let remedy = format!("write {} with two brackets", schema.header());
-                self.error_at(&schema.header(), line, "there may be several of it, so it is a list", remedy);
+                self.error_at(&schema.header(), span, "there may be several of it, so it is a list", remedy);
                 Vec::new()
             }
         };
         let mut parts = Vec::new();
-        for (nth, (table, start)) in tables.into_iter().enumerate() {
-            let line = start.map(|start| Self::line_in(self.text, start));
+        for (nth, (table, span)) in tables.into_iter().enumerate() {
             let id = table.get("id").and_then(Item::as_str).and_then(|id| parse::id(id).ok());
             let who = Some(id.map_or_else(|| format!("#{}", nth + 1), |id| id.0));
-            let part = Part { schema, table: Some(table), line, who };
+            let part = Part { schema, table: Some(table), span, who };
             self.check_keys(&part);
             parts.push(part);
         }
@@ -219,17 +235,15 @@ impl<'a> Reader<'a> {
         let parts: Vec<&str> = SECTIONS.iter().filter_map(|section| section.path.strip_prefix(&inner)).collect();
         for (name, _) in table.iter() {
             if part.schema.key(name).is_some() || parts.contains(&name) {
-                if let Some(line) = self.line_of(table, name) {
+                if let Some(line) = self.line(Self::span_of_key(table, name).as_ref()) {
                     self.lines.insert(part.label(name), line);
                 }
                 continue;
             }
             let (cause, remedy) = unknown_key(part.schema, &parts, name);
             let shown = parse::shown(name);
-            self.error(part, shown.trim_matches('`'), cause, remedy);
-            if let (Some(finding), Some(line)) = (self.findings.last_mut(), table.get_key_value(name)) {
-                finding.line = line.0.span().map(|span| Self::line_in(self.text, span.start)).or(finding.line);
-            }
+            let span = Self::span_of_key(table, name).or_else(|| part.span.clone());
+            self.error_at(&part.label(shown.trim_matches('`')), span, cause, remedy);
         }
     }
 
@@ -300,12 +314,12 @@ impl<'a> Reader<'a> {
     /// An address, kept for the check that each has one role.
     pub fn address(&mut self, part: &Part<'_>, name: &str) -> Option<Address> {
         let address = self.parsed(part, name, parse::address)?;
-        let line = self.place(part, name);
-        self.addresses.push((part.label(name), line, address.clone()));
+        let span = Self::place(part, name);
+        self.addresses.push((part.label(name), span, address.clone()));
         Some(address)
     }
 
-    pub fn take_addresses(&mut self) -> Vec<(String, Option<usize>, Address)> {
+    pub fn take_addresses(&mut self) -> Vec<Addressed> {
         std::mem::take(&mut self.addresses)
     }
 

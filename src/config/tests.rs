@@ -12,6 +12,7 @@ use super::schema::{Kind, Need, SECTIONS};
 use super::*;
 
 mod files;
+mod snippets;
 
 const GOOD: &str = r#"
 [practice]

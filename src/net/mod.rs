@@ -9,9 +9,11 @@
 //! likewise at debug level where its `tracing` feature is on. The program's subscriber must keep both
 //! off: `async_imap=off,imap_proto=off,lettre=off`.
 
+pub mod autoconfig;
 pub mod backoff;
 mod error;
 pub mod imap;
+pub mod providers;
 pub mod smtp;
 pub mod tls;
 mod transport;

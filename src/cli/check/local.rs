@@ -239,6 +239,7 @@ pub(super) fn letters(config: &Config, report: &mut Report, now: DateTime<Utc>) 
                     severity: Severity::Warning,
                     file: fault.file,
                     line: fault.line,
+                    span: None,
                     key: String::new(),
                     cause: fault.cause,
                     remedy: fault.remedy,

@@ -1,12 +1,12 @@
 //! Collects what was found and prints it: grouped, a line an item, the remedy below.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::cli::{colour, with_lines};
 use crate::config::{Config, Finding, Severity};
 
 /// What an item is about, in the order of the page.
@@ -80,6 +80,8 @@ impl Report {
     pub fn add(&mut self, group: Group, mut finding: Finding) {
         if self.is_mended() && finding.file == self.file {
             finding.line = finding.line.and_then(|line| self.lines.get(line.checked_sub(1)?).copied().flatten());
+            // The place was in the mended text.
+            finding.span = None;
         }
         let known = |item: &(Group, Item)| matches!(&item.1, Item::Found(other) if (&other.file, &other.key, &other.cause) == (&finding.file, &finding.key, &finding.cause));
         if self.mended.contains(&finding.key) || self.items.iter().any(known) {
@@ -150,10 +152,12 @@ impl Report {
             println!("{}", serde_json::to_string_pretty(&whole).unwrap_or_default());
             return;
         }
-        print!("{}", self.page(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+        let out = std::io::stdout();
+        print!("{}", self.page(colour::on(&out), colour::width(&out)));
     }
 
-    fn page(&self, colour: bool) -> String {
+    /// The page, in colours if wanted, and folded where it has a width.
+    fn page(&self, colour: bool, width: Option<usize>) -> String {
         let paint = |code: &str, text: &str| {
             if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
         };
@@ -165,12 +169,16 @@ impl Report {
                 last = Some(*group);
             }
             match item {
-                Item::Good(text) => out.push_str(&format!("  {} {text}\n", paint("32", "✓"))),
+                Item::Good(text) => out.push_str(&folded(&format!("  {} ", paint("32", "✓")), text, width)),
+                Item::Found(finding) if finding.span.is_some() => {
+                    let shown = with_lines(&self.file, std::slice::from_ref(finding), colour);
+                    out.extend(shown.lines().map(|line| format!("  {line}\n")));
+                }
                 Item::Found(finding) => {
                     let mark = if finding.is_error() { paint("31", "✗") } else { paint("33", "!") };
-                    out.push_str(&format!("  {mark} {}\n", self.line(finding)));
+                    out.push_str(&folded(&format!("  {mark} "), &self.line(finding), width));
                     if !finding.remedy.is_empty() {
-                        out.push_str(&format!("      → {}\n", finding.remedy));
+                        out.push_str(&folded(&format!("    {} ", paint("36", "→")), &finding.remedy, width));
                     }
                 }
             }
@@ -201,6 +209,49 @@ impl Report {
     }
 }
 
+/// A text behind its mark; where it goes on it stands below itself.
+fn folded(mark: &str, text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return format!("{mark}{text}\n") };
+    let margin = " ".repeat(textwrap::core::display_width(mark));
+    let options = textwrap::Options::new(width).initial_indent(mark).subsequent_indent(&margin).break_words(false);
+    textwrap::fill(text, options) + "\n"
+}
+
 fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(folder: &Path) -> Report {
+        let file = folder.join("cadre.toml");
+        let text = "[imap]\npassword = \"hunter2\"\nport = 0\n";
+        std::fs::write(&file, text).unwrap();
+        let mut report = Report::new(&file);
+        let findings = Config::load(&file, &crate::config::Env::default()).unwrap_err();
+        let ours = |finding: &Finding| ["[imap] port", "[imap] password"].contains(&finding.key.as_str());
+        findings.into_iter().filter(ours).for_each(|finding| report.add(Group::Configuration, finding));
+        report.good(Group::Sending, "takes mails up to 50 MB, and says so in words that are longer than the window");
+        report
+    }
+
+    #[test]
+    fn the_page_shows_lines_and_remedies_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = report(folder.path()).page(false, None);
+        assert!(page.contains("2 | password = …") && page.contains("3 | port = 0"), "{page}");
+        assert!(page.contains("= help: ") && page.contains("2 errors, 0 warnings."), "{page}");
+        assert!(!page.contains("hunter2") && !page.contains('\x1b'), "{page}");
+        assert!(report(folder.path()).page(true, None).contains("\x1b["));
+    }
+
+    #[test]
+    fn what_goes_on_stands_below_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = report(folder.path()).page(true, Some(40));
+        let line = page.lines().skip_while(|line| !line.contains("takes mails")).nth(1).unwrap();
+        assert!(line.starts_with("    ") && textwrap::core::display_width(line) <= 40, "{page}");
+    }
 }

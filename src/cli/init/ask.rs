@@ -1,196 +1,173 @@
-//! The conversation on a terminal: each answer with its default in brackets and one line of why.
+//! One question on a terminal: its default in brackets, `?` explains, a wrong answer is asked again with the reason.
 
-use std::io::{BufRead as _, Write as _};
-use std::path::PathBuf;
+use std::io::{BufRead as _, ErrorKind, Write as _};
 
+use textwrap::{Options, fill};
 use zeroize::Zeroizing;
 
-use super::{EXAMPLE_THERAPIST, InitError};
-use crate::cli::args::Init;
-use crate::model::Address;
+use super::InitError;
+use crate::cli::colour;
 
-/// What is typed without echo.
-#[derive(Default)]
-pub(super) struct Passwords {
-    pub imap: Option<Zeroizing<Vec<u8>>>,
-    pub smtp: Option<Zeroizing<Vec<u8>>>,
+/// Where a terminal doesn't say how wide it is.
+const USUAL_WIDTH: usize = 80;
+
+/// How things are shown here.
+pub(super) struct Screen {
+    width: usize,
+    colour: bool,
 }
 
-/// Says what is wrong with an answer, or nothing.
-type Judge = fn(&str) -> Option<String>;
-
-/// Asks for everything that no flag answered.
-///
-/// # Errors
-/// [`InitError::Ended`] when the terminal goes away.
-pub(super) fn complete(args: &mut Init) -> Result<Passwords, InitError> {
-    println!("A new practice in {}. Return takes what stands in brackets.", args.dir.display());
-    practice(args)?;
-    frame(args)?;
-    servers(args)?;
-    let passwords = passwords(args)?;
-    therapist(args)?;
-    archive(args)?;
-    Ok(passwords)
+/// A question.
+pub(super) struct Question<'a> {
+    pub name: &'a str,
+    /// One line of what it is for, always shown.
+    pub why: &'a str,
+    /// A good answer, shown after a wrong one and on `?`.
+    pub example: &'a str,
+    /// What Enter takes.
+    pub default: Option<String>,
+    /// What isn't possible when nothing is answered; none: an answer is needed.
+    pub without: Option<&'a str>,
 }
 
-fn practice(args: &mut Init) -> Result<(), InitError> {
-    heading("The practice");
-    text(&mut args.name, "Name", "what clients see", "Cabinet Exemple", any)?;
-    text(&mut args.address, "Address", "the one that clients write to; the key bears it", "", address)?;
-    text(&mut args.language, "Language of letters (fr, en)", "of letters, where a person has none", "fr", language)?;
-    text(&mut args.timezone, "Time zone", "slots and digests follow it", "Europe/Paris", zone)?;
-    text(&mut args.country, "Country", "for public holidays and emergency lines", "FR", country)
-}
-
-fn frame(args: &mut Init) -> Result<(), InitError> {
-    heading("The frame, as clients read it before they consent (it can be changed in the file)");
-    let channel =
-        "Par courriel, une lettre par jour ouvré, à 18 h ; ce qui arrive avant 7 h a sa réponse le soir même.";
-    text(&mut args.channel, "Channel and rhythm", "the first of four elements", channel, any)?;
-    text(&mut args.price, "Price and payment", "the second", "60 € par semaine, par virement en fin de semaine", any)?;
-    text(&mut args.fallback, "The other way when the line breaks", "the third: a telephone", "", any)
-}
-
-fn servers(args: &mut Init) -> Result<(), InitError> {
-    heading("The mailbox");
-    let domain = args.address.as_deref().and_then(|address| address.rsplit_once('@')).map_or("", |(_, domain)| domain);
-    let (imap, smtp) = (format!("imap.{domain}"), format!("smtp.{domain}"));
-    let user = args.address.clone().unwrap_or_default();
-    text(&mut args.imap_host, "IMAP server", "where letters arrive", &imap, any)?;
-    text(&mut args.imap_tls, "TLS (implicit, starttls, none)", "none only on this machine", "implicit", tls)?;
-    let usual = if args.imap_tls.as_deref() == Some("implicit") { 993 } else { 143 };
-    port(&mut args.imap_port, "IMAP port", usual)?;
-    text(&mut args.imap_username, "User name", "to log in with", &user, any)?;
-    heading("Sending");
-    text(&mut args.smtp_host, "SMTP server", "the submission server", &smtp, any)?;
-    text(&mut args.smtp_tls, "TLS (implicit, starttls, none)", "none only on this machine", "implicit", tls)?;
-    let usual = match args.smtp_tls.as_deref() {
-        Some("starttls") => 587,
-        Some("none") => 25,
-        _ => 465,
-    };
-    port(&mut args.smtp_port, "SMTP port", usual)?;
-    if args.smtp_tls.as_deref() != Some("none") {
-        let user = args.imap_username.clone().unwrap_or(user);
-        text(&mut args.smtp_username, "User name", "to log in with", &user, any)?;
+impl Screen {
+    pub fn new() -> Self {
+        let out = std::io::stdout();
+        Self { width: colour::width(&out).unwrap_or(USUAL_WIDTH), colour: colour::on(&out) }
     }
-    Ok(())
-}
 
-fn passwords(args: &Init) -> Result<Passwords, InitError> {
-    let mut asked = Passwords::default();
-    if args.imap_password_file.is_none() {
-        asked.imap = password("Password of the mailbox (not shown; empty: write it into imap.password later)")?;
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
-    if args.smtp_password_file.is_none() && args.smtp_username.is_some() {
-        asked.smtp = password("Password for sending (not shown; empty: the same)")?;
-    }
-    Ok(asked)
-}
 
-fn therapist(args: &mut Init) -> Result<(), InitError> {
-    heading("The therapist");
-    text(&mut args.therapist, "Short name", "for commands and file names", EXAMPLE_THERAPIST, any)?;
-    text(&mut args.therapist_name, "Name", "as clients know it", "Dr Exemple", any)?;
-    text(&mut args.therapist_title, "Title", "the fourth element of the frame", "Psychologue clinicienne", any)?;
-    text(&mut args.therapist_register, "Register number", "the same", "", any)?;
-    text(&mut args.therapist_address, "Own address", "letters are passed on to it; clients never see it", "", address)?;
-    let mut path = args.therapist_certificate.take().map(|path| path.display().to_string());
-    let why = "file of the OpenPGP certificate (public key); - when you don't have it yet";
-    text(&mut path, "Certificate", why, "-", file)?;
-    args.therapist_certificate = path.filter(|path| path != "-").map(PathBuf::from);
-    Ok(())
-}
-
-fn archive(args: &mut Init) -> Result<(), InitError> {
-    if args.no_archive || args.archive_secret.is_some() {
-        return Ok(());
+    /// Lines no wider than the window, all of them indented; a long word such as a path stays whole.
+    pub fn folded(&self, indent: usize, text: &str) -> String {
+        let margin = " ".repeat(indent);
+        let options = Options::new(self.width).initial_indent(&margin).subsequent_indent(&margin).break_words(false);
+        fill(text, options)
     }
-    heading("The archive key: reads everything when the therapist's key is lost");
-    let here = args.dir.display().to_string();
-    let mut path = None;
-    let why = "where its secret is written, once: a USB stick is best; - for no archive key";
-    text(&mut path, "Path", why, &here, any)?;
-    match path.as_deref() {
-        Some("-") => args.no_archive = true,
-        Some(path) if path != here => args.archive_secret = Some(PathBuf::from(path)),
-        _ => {}
-    }
-    Ok(())
-}
 
-fn heading(text: &str) {
-    println!("\n{text}");
-}
-
-/// Asks until the answer is sound; does nothing where a flag has answered.
-fn text(answer: &mut Option<String>, what: &str, why: &str, default: &str, judge: Judge) -> Result<(), InitError> {
-    if answer.is_some() {
-        return Ok(());
+    /// A text that is laid out already: longer lines go on below their own indentation.
+    pub fn refolded(&self, text: &str) -> String {
+        let one = |line: &str| match line.len() - line.trim_start().len() {
+            _ if line.trim().is_empty() => String::new(),
+            indent => self.folded(indent, line.trim_start()),
+        };
+        text.lines().map(|line| one(line) + "\n").collect()
     }
-    loop {
-        let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
-        print!("  {what} ({why}){shown}: ");
-        let _ = std::io::stdout().flush();
-        let mut line = String::new();
-        match std::io::stdin().lock().read_line(&mut line) {
-            Ok(0) | Err(_) => return Err(InitError::Ended),
-            Ok(_) => {}
+
+    pub fn heading(&self, text: &str) {
+        println!("\n{}", self.paint("1", &self.folded(0, text)));
+    }
+
+    pub fn say(&self, text: &str) {
+        println!("{}", self.folded(2, text));
+    }
+
+    pub fn good(&self, text: &str) {
+        println!("{}", self.paint("32", &self.folded(2, &format!("✓ {text}"))));
+    }
+
+    /// What is wrong, and below it what to do.
+    pub fn wrong(&self, cause: &str, remedy: &str) {
+        println!("{}", self.paint("31", &self.folded(4, &format!("✗ {cause}"))));
+        if !remedy.is_empty() {
+            println!("{}", self.folded(6, &format!("→ {remedy}")));
         }
-        let typed = line.trim();
-        let typed = if typed.is_empty() { default } else { typed };
-        let fault = if typed.is_empty() { Some("an answer is needed".to_owned()) } else { judge(typed) };
-        match fault {
-            Some(fault) => println!("    {fault}"),
-            None => {
-                *answer = Some(typed.to_owned());
-                return Ok(());
+    }
+
+    /// Asks until `judge` takes the answer, and gives it; empty where that is allowed.
+    ///
+    /// # Errors
+    /// [`InitError::Ended`] when the terminal goes away.
+    pub fn ask(
+        &self,
+        question: &Question<'_>,
+        judge: impl Fn(&str) -> Result<(), (String, String)>,
+    ) -> Result<String, InitError> {
+        println!("{}", self.paint("2", &self.folded(2, question.why)));
+        let default = question.default.as_deref().filter(|text| !text.is_empty());
+        loop {
+            let shown = default.map_or(String::new(), |text| format!(" [{text}]"));
+            print!("{}", self.folded(2, &format!("{}{shown}:", question.name)));
+            let typed = line()?;
+            let answer = match (typed.as_str(), default) {
+                ("?", _) => {
+                    self.explain(question);
+                    continue;
+                }
+                ("", Some(default)) => default.to_owned(),
+                // A default that isn't wanted is taken away by a dash.
+                ("" | "-", _) => match question.without {
+                    Some(without) => {
+                        self.say(&format!("Left empty: {without}."));
+                        return Ok(String::new());
+                    }
+                    None => {
+                        self.wrong("an answer is needed", &format!("for example: {}", question.example));
+                        continue;
+                    }
+                },
+                (typed, _) => typed.to_owned(),
+            };
+            match judge(&answer) {
+                Ok(()) => return Ok(answer),
+                Err((cause, remedy)) => self.wrong(&cause, &remedy),
             }
         }
     }
+
+    fn explain(&self, question: &Question<'_>) {
+        let example = if question.example.is_empty() { "" } else { "For example: " };
+        let enter = match (question.default.as_deref(), question.without) {
+            (Some(default), _) if !default.is_empty() => "Enter takes what stands in brackets.".to_owned(),
+            (_, Some(without)) => format!("Enter leaves it empty; then {without}."),
+            _ => "An answer is needed.".to_owned(),
+        };
+        self.say(&format!("{example}{}", question.example));
+        self.say(&format!("{enter} Ctrl-C ends, and nothing is left behind."));
+    }
+
+    /// Yes or no.
+    ///
+    /// # Errors
+    /// [`InitError::Ended`] when the terminal goes away.
+    pub fn agree(&self, what: &str, why: &str) -> Result<bool, InitError> {
+        let question =
+            Question { name: what, why, example: "yes, or no", default: Some("yes".to_owned()), without: None };
+        let word = |text: &str| match text.to_lowercase().as_str() {
+            "y" | "yes" | "o" | "oui" => Some(true),
+            "n" | "no" | "non" => Some(false),
+            _ => None,
+        };
+        let judge = |text: &str| match word(text) {
+            Some(_) => Ok(()),
+            None => Err(("that is neither yes nor no".to_owned(), "type yes or no".to_owned())),
+        };
+        self.ask(&question, judge).map(|answer| word(&answer).unwrap_or(false))
+    }
+
+    /// What is typed without being shown; none when it is empty.
+    ///
+    /// # Errors
+    /// [`InitError::Ended`] when the terminal goes away.
+    pub fn secret(&self, name: &str, why: &str) -> Result<Option<Zeroizing<Vec<u8>>>, InitError> {
+        println!("{}", self.paint("2", &self.folded(2, why)));
+        let prompt = format!("{} ", self.folded(2, &format!("{name} (not shown):")));
+        let typed = Zeroizing::new(rpassword::prompt_password(prompt).map_err(|_| InitError::Ended)?);
+        Ok((!typed.is_empty()).then(|| Zeroizing::new(typed.as_bytes().to_vec())))
+    }
 }
 
-fn port(answer: &mut Option<u16>, what: &str, default: u16) -> Result<(), InitError> {
-    let mut typed = answer.map(|port| port.to_string());
-    let judge: Judge = |text| {
-        text.parse::<u16>().ok().filter(|port| *port > 0).is_none().then(|| "a number from 1 to 65535".to_owned())
-    };
-    text(&mut typed, what, "as your provider says", &default.to_string(), judge)?;
-    *answer = typed.and_then(|port| port.parse().ok());
-    Ok(())
-}
-
-fn password(prompt: &str) -> Result<Option<Zeroizing<Vec<u8>>>, InitError> {
-    let typed = Zeroizing::new(rpassword::prompt_password(format!("  {prompt}: ")).map_err(|_| InitError::Ended)?);
-    Ok((!typed.is_empty()).then(|| Zeroizing::new(typed.as_bytes().to_vec())))
-}
-
-fn any(_: &str) -> Option<String> {
-    None
-}
-
-fn address(text: &str) -> Option<String> {
-    Address::parse(text).err().map(|_| "a bare address, such as name@example.org".to_owned())
-}
-
-fn language(text: &str) -> Option<String> {
-    (!["fr", "en"].contains(&text)).then(|| "fr or en".to_owned())
-}
-
-fn tls(text: &str) -> Option<String> {
-    (!["implicit", "starttls", "none"].contains(&text)).then(|| "implicit, starttls or none".to_owned())
-}
-
-fn zone(text: &str) -> Option<String> {
-    text.parse::<chrono_tz::Tz>().err().map(|_| "continent and city, such as Europe/Paris".to_owned())
-}
-
-fn country(text: &str) -> Option<String> {
-    let sound = text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic());
-    (!sound).then(|| "two letters, such as FR".to_owned())
-}
-
-fn file(text: &str) -> Option<String> {
-    (text != "-" && !std::path::Path::new(text).is_file()).then(|| "there is no such file".to_owned())
+/// One line from the terminal, without its ends. What is no text counts as nothing.
+fn line() -> Result<String, InitError> {
+    print!(" ");
+    let _ = std::io::stdout().flush();
+    let mut line = String::new();
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(0) => Err(InitError::Ended),
+        Ok(_) => Ok(line.trim().to_owned()),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(String::new()),
+        Err(_) => Err(InitError::Ended),
+    }
 }

@@ -106,11 +106,16 @@ impl Undo {
     }
 }
 
-/// Makes the keys and writes everything.
+/// Makes the keys and writes everything, and takes it away again where `interrupted` says so at the end.
 ///
 /// # Errors
 /// [`InitError`]: nothing is left of what was begun.
-pub(super) fn write(plan: &Plan, config: &str, now: DateTime<Utc>) -> Result<Written, InitError> {
+pub(super) fn write(
+    plan: &Plan,
+    config: &str,
+    now: DateTime<Utc>,
+    interrupted: impl Fn() -> bool,
+) -> Result<Written, InitError> {
     let folder = &plan.folder;
     let address = plan.answers.practice_address.as_deref().unwrap_or(super::EXAMPLE_ADDRESS);
     let key = PracticeKey::generate(address.trim(), None, now)?;
@@ -137,8 +142,10 @@ pub(super) fn write(plan: &Plan, config: &str, now: DateTime<Utc>) -> Result<Wri
     if let Some(archive) = &archive {
         add(ARCHIVE, &archive.certificate);
     }
-    add(IMAP_PASSWORD, plan.imap_password.as_ref().map_or(&[], |bytes| bytes.as_slice()));
-    if plan.smtp_logs_in {
+    if !plan.tokens {
+        add(IMAP_PASSWORD, plan.imap_password.as_ref().map_or(&[], |bytes| bytes.as_slice()));
+    }
+    if plan.smtp_logs_in && !plan.tokens {
         add(SMTP_PASSWORD, plan.smtp_password.as_ref().map_or(&[], |bytes| bytes.as_slice()));
     }
     if let Some(certificate) = &plan.certificate {
@@ -154,6 +161,9 @@ pub(super) fn write(plan: &Plan, config: &str, now: DateTime<Utc>) -> Result<Wri
     let warnings: Vec<String> = undo.folder(folder)?.into_iter().collect();
     for (path, bytes) in &files {
         undo.file(path, bytes)?;
+    }
+    if interrupted() {
+        return Err(InitError::Interrupted);
     }
     undo.done = true;
     let near = secret_path.as_deref().is_some_and(|path| lies_in(path, folder));
