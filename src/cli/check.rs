@@ -61,9 +61,8 @@ async fn look(config: &Config, report: &mut Report, json: bool, round_trip: bool
     local::keys(config, report, &local::learnt(config).await, now);
     local::letters(config, report, now);
     local::rhythm(config, report, now);
-    let spinner = Spinner::new(json, "asking the mailbox and the submission server");
-    local::database(config, report, now).await;
     local::stored(config, report, now).await;
+    let spinner = Spinner::new(json, "asking the mailbox and the submission server");
     servers::look(config, report).await;
     drop(spinner);
     if round_trip && report.has_errors() {

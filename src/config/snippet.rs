@@ -15,7 +15,7 @@ use super::{Finding, Severity};
 /// What stands for everything that isn't shown.
 const HIDDEN: &str = "…";
 /// Texts that say nothing of a person.
-const OPEN_TEXTS: &[&str] = &["host", "country", "region", "id", "inbox", "junk", "authserv"];
+const OPEN_TEXTS: &[&str] = &["host", "country", "region", "inbox", "junk", "authserv"];
 
 /// All findings, each with its line of `text`, the file's whole text. In colour with ANSI sequences.
 pub fn render(text: &str, findings: &[Finding], colour: bool) -> String {
@@ -65,37 +65,22 @@ fn place(text: &str, number: usize, line: &str, finding: &Finding) -> Range<usiz
 
 /// The line with everything hidden that isn't open, and where `span` lies in it then.
 fn shown(line: &str, span: Range<usize>) -> (String, Range<usize>) {
-    let (mut out, mut done) = (String::new(), 0);
-    let (mut start, mut end) = (span.start, span.end);
-    for hidden in hidden(line) {
-        out.push_str(&line[done..hidden.start]);
-        let (at, grown) = (out.len(), out.len() + HIDDEN.len());
-        let moved = |offset: usize, inside: usize| match offset {
-            before if before <= hidden.start => None,
-            within if within < hidden.end => Some(inside),
-            after => Some(grown + after - hidden.end),
-        };
-        // What is hidden before this place has moved the rest already: both are counted in the line as it was.
-        if span.start >= hidden.start {
-            start = moved(span.start, at).unwrap_or(at);
+    let whole = |offset: usize| line.floor_char_boundary(offset);
+    let (start, end) = (whole(span.start), whole(span.end));
+    match hidden_from(line) {
+        None => (line.to_owned(), start..end),
+        Some(from) => {
+            let text = format!("{}{HIDDEN}", &line[..from]);
+            let end = if end > from { text.len() } else { end };
+            (text, start.min(from)..end.max(start.min(from)))
         }
-        if span.end > hidden.start {
-            end = moved(span.end, grown).unwrap_or(grown);
-        }
-        out.push_str(HIDDEN);
-        done = hidden.end;
     }
-    out.push_str(&line[done..]);
-    let whole = |offset: usize| (0..=offset.min(out.len())).rev().find(|at| out.is_char_boundary(*at)).unwrap_or(0);
-    let (start, end) = (whole(start), whole(end.max(start)));
-    (out, start..end)
 }
 
-/// The parts of a line that aren't shown, in order.
-fn hidden(line: &str) -> Vec<Range<usize>> {
+/// From where on the line isn't shown.
+fn hidden_from(line: &str) -> Option<usize> {
     let begin = line.len() - line.trim_start().len();
-    let written = line.trim_end().len();
-    let rest = |from: usize| if from < written { vec![from..written] } else { Vec::new() };
+    let rest = |from: usize| (from < line.trim_end().len()).then_some(from);
     if line[begin..].starts_with('[') {
         return header(line, begin).map_or_else(|| rest(begin), |end| rest(skip_blanks(line, end)));
     }
@@ -108,7 +93,8 @@ fn hidden(line: &str) -> Vec<Range<usize>> {
     let value = skip_blanks(line, equals + 1);
     let end = value_end(line, value);
     let text = &line[value..end];
-    let open = is_open(key.rsplit('.').next().unwrap_or(key).trim_matches(['"', '\'']), text.starts_with(['"', '\'']));
+    let is_text = text.starts_with(['"', '\'']);
+    let open = is_open(key.rsplit('.').next().unwrap_or(key).trim_matches(['"', '\'']), is_text);
     if open && !text.contains('@') && !text.contains("://") { rest(skip_blanks(line, end)) } else { rest(value) }
 }
 

@@ -33,7 +33,7 @@ password_file = "p"
 [rhythm]
 release = "0 0 18 * * 1-5"
 [[therapist]]
-id = "Dr Exemple"
+id = "Dr SECRET"
 address = "SECRET"
 "#;
 
