@@ -114,6 +114,12 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// What a package carries beside the program: manual pages, completions, example configuration and its schema
+    #[command(hide = true)]
+    Shipping {
+        /// The folder to write them into
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Args, Clone, Default)]

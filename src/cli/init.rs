@@ -295,6 +295,8 @@ fn answers(args: &args::Init, id: &str, smtp_user: Option<String>) -> Answers {
             ca_file,
         },
         filing: args.filing.clone(),
+        database_url: state_folder(&args.dir).map(|state| format!("sqlite:{}", state.join("cadre.db").display())),
+        other: state_folder(&args.dir).map(journal_in).into_iter().collect(),
         therapists: vec![TherapistAnswers {
             id: own(id),
             name: args.therapist_name.clone(),
@@ -308,6 +310,19 @@ fn answers(args: &args::Init, id: &str, smtp_user: Option<String>) -> Answers {
         }],
         ..Answers::default()
     }
+}
+
+/// Where a service keeps its database, when its configuration is in /etc, where it can't write: what Debian's package has
+/// made. None: beside the configuration.
+fn state_folder(dir: &Path) -> Option<&'static Path> {
+    let state = Path::new("/var/lib/cadre");
+    (dir == Path::new("/etc/cadre") && state.is_dir()).then_some(state)
+}
+
+/// The journal's head, likewise.
+fn journal_in(state: &Path) -> ((String, String), String) {
+    let literal = toml_edit::Value::from(state.join("journal.head").display().to_string()).to_string();
+    (("database".to_owned(), "journal_head".to_owned()), literal)
 }
 
 /// Written out, so that the file says what is used.
@@ -427,6 +442,13 @@ fn next_steps(plan: &Plan, written: &write::Written, gaps: bool) -> Vec<String> 
         plan.folder.join(PRACTICE_CERTIFICATE).display()
     ));
     steps.push(format!("keep a copy of {} elsewhere", plan.folder.join(RECORD_KEY).display()));
+    if state_folder(&plan.folder).is_some() && Path::new("/run/systemd/system").is_dir() {
+        steps.push("systemd-tmpfiles --create cadre.conf   (the files become the user cadre's)".to_owned());
+        steps.push("runuser -u cadre -- cadre check --round-trip".to_owned());
+        steps.push("runuser -u cadre -- cadre client add".to_owned());
+        steps.push("systemctl enable --now cadre".to_owned());
+        return steps;
+    }
     steps.push(format!("cadre --config {} check --round-trip", config.display()));
     steps.push(format!("cadre --config {} client add", config.display()));
     steps.push(format!("cadre --config {} run", config.display()));

@@ -16,6 +16,7 @@ mod migrate_store;
 mod progress;
 mod queue;
 mod run;
+mod shipping;
 mod status;
 mod therapist;
 mod thread;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::app::context::{Context, StartError};
 use crate::clock::Clock;
@@ -43,6 +44,11 @@ pub const USAGE: Failed = Failed(2);
 
 /// What a command gives.
 pub type Done = Result<(), Failed>;
+
+/// The command line's own definition, from which its pages and completions are made.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Reads the arguments and runs the command.
 pub fn main() -> ExitCode {
@@ -99,6 +105,7 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Command::Restore { file, replace } => backup::restore(config, json, &file, replace).await,
         Command::MigrateStore(args) => migrate_store::migrate_store(config, json, &args).await,
         Command::Verify => verify::verify(config, json).await,
+        Command::Shipping { dir } => shipping::shipping(&dir),
         Command::Explain { file } => explain::explain(config, json, &file).await,
     };
     match done {
@@ -272,7 +279,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

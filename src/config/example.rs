@@ -86,6 +86,7 @@ type Values = BTreeMap<&'static str, String>;
 /// The file `config/cadre.example.toml`.
 pub fn example() -> String {
     let head = "\
+#:schema ./cadre.schema.json
 # Cadre: every key of the configuration, with its default.
 # Generated from the code (src/config/schema.rs): change it there, then UPDATE_GOLDEN=1 cargo test config::
 #

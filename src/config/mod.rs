@@ -1,13 +1,14 @@
 //! The TOML file, all its errors at once, the annotated example.
 //!
 //! [`schema`] is the one definition of every section and key: it yields the documentation, the defaults, the known
-//! names and the annotated example. [`Config::load`] reads a file against it and names every fault at once. Secrets
+//! names, the annotated example and the JSON schema. [`Config::load`] reads a file against it and names every fault at once. Secrets
 //! are never in the file: [`secrets`] reads them where the file says.
 
 mod answer;
 pub mod example;
 mod files;
 mod finding;
+pub mod json_schema;
 mod parse;
 mod place;
 mod read;

@@ -442,14 +442,23 @@ fn the_file_is_found_by_option_then_environment() {
     assert_eq!(Config::find(None, &Env::default()), PathBuf::from("/etc/cadre/cadre.toml"));
 }
 
-#[test]
-fn the_committed_example_is_the_generated_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/cadre.example.toml");
+fn committed(name: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, example()).unwrap();
+        fs::write(&path, generated).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(committed, example(), "run UPDATE_GOLDEN=1 cargo test config::");
+    assert_eq!(committed, generated, "run UPDATE_GOLDEN=1 cargo test config::");
+}
+
+#[test]
+fn the_committed_example_is_the_generated_one() {
+    committed("cadre.example.toml", &example());
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    committed("cadre.schema.json", &json_schema::json_schema());
 }
 
 #[test]
