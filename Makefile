@@ -13,13 +13,17 @@ export RUST_BACKTRACE ?= 0
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export KEEP
 
-.PHONY: help deps deps-build peers build demo test test-postgres interop torture check fmt generated fuzz bench clean
+# Where what is for other machines is put: program, package, list of parts.
+DIST ?= target/dist
+
+.PHONY: help deps deps-build deps-package peers build demo test test-postgres interop torture check fmt generated fuzz bench clean \
+  release verify-reproducible sbom deb test-deb container test-container
 .DEFAULT_GOAL := help
 
 help: ## this text
 	@echo "Cadre: a gateway for psychotherapy by e-mail."
 	@echo
-	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 12 | sed 's/^/  make /'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 22 | sed 's/^/  make /'
 	@echo
 	@echo "Begin with: make demo"
 
@@ -29,8 +33,34 @@ deps:
 deps-build:
 	@deploy/install-deps.sh build
 
+deps-package: deps-build
+	@deploy/install-deps.sh package
+
 build: deps-build ## the program for use: target/release/cadre
 	$(CARGO) build --locked --release
+
+# The lines below are for other machines, and long: a release build of its own. `make test` and `.ci/run` leave them out.
+
+release: deps-build ## the program for other machines, the same bytes from the same sources: target/dist/cadre
+	deploy/release.sh $(DIST)
+
+verify-reproducible: deps-build ## two release builds of the last commit, in different folders, give the same bytes
+	deploy/verify-reproducible.sh
+
+sbom: deps-build ## what it is made of, CycloneDX: target/dist/cadre.cdx.json
+	deploy/sbom.sh $(DIST)
+
+deb: deps-package release ## Debian's package: target/dist/cadre_VERSION_ARCH.deb
+	deploy/package.sh $(DIST)
+
+test-deb: deb ## lintian, and the package's whole life on a clean Debian: installed, used, upgraded, removed, purged
+	deploy/debian/test.sh $(DIST)
+
+container: deb ## an image around that package (podman): localhost/cadre
+	podman build --format docker --tag cadre --file deploy/Containerfile $(DIST)
+
+test-container: deb ## the same on a base made here from Debian's packages, and a practice in it (buildah)
+	deploy/test-container.sh $(DIST)
 
 demo: deps ## a day of a practice on real mail servers, told as a story (KEEP=1: leave them running)
 	@$(CARGO) build --locked --bin cadre --example demo
@@ -69,11 +99,11 @@ check: deps-build ## format, lints, documentation, licences, generated files: wh
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	@$(MAKE) --no-print-directory generated
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
-	else echo "cargo-deny isn't installed: licences and sources not checked (cargo install cargo-deny)"; fi
+	@deploy/deny.sh
 
-generated: # config/cadre.example.toml and the letters' golden files come from the code: they mustn't differ
-	$(CARGO) test --locked --quiet --lib -- the_committed_example_is_the_generated_one letters_are_as_the_golden_files_have_them
+generated: # config/cadre.example.toml, its schema and the letters' golden files come from the code: they mustn't differ
+	$(CARGO) test --locked --quiet --lib -- the_committed_example_is_the_generated_one \
+	  the_committed_schema_is_the_generated_one letters_are_as_the_golden_files_have_them
 
 fmt: ## format the sources
 	$(CARGO) fmt

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs from Debian's archive what this repository needs and this machine lacks.
 #
-#   deploy/install-deps.sh [build|test|all]     (default: all)
+#   deploy/install-deps.sh [build|test|all|package]     (default: all)
 #
-#   build  what compiling takes (`make build`, `make check`)
-#   test   what the laboratory takes: real mail servers, OpenPGP programs, a clock to turn
+#   build    what compiling takes (`make build`, `make check`)
+#   test     what the laboratory takes: real mail servers, OpenPGP programs, a clock to turn
+#   all      both
+#   package  what Debian's package takes, beside build: to make it and to judge it (`make deb`, `make test-deb`)
 #
 # Runs twice in a row, and does nothing where everything is there. No mail server is started or
 # reconfigured: the laboratory runs its own, from a temporary folder, on free loopback ports.
@@ -12,8 +14,8 @@ set -eu
 
 group=${1:-all}
 case $group in
-    build|test|all) ;;
-    *) echo "usage: $0 [build|test|all]" >&2; exit 2 ;;
+    build|test|all|package) ;;
+    *) echo "usage: $0 [build|test|all|package]" >&2; exit 2 ;;
 esac
 
 missing=
@@ -37,7 +39,14 @@ if [ "$group" != test ]; then
     need libssl-dev "OpenSSL, with which sequoia-openpgp encrypts" file /usr/include/openssl/ssl.h
     need libclang-dev "reads OpenSSL's headers for Rust" file /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so*
 fi
-if [ "$group" != build ]; then
+if [ "$group" = package ]; then
+    need dpkg-dev "makes packages" has dpkg-buildpackage
+    need debhelper "puts a package's files in their places" has dh
+    need po-debconf "puts the translations of a package's questions together" has po2debconf
+    need lintian "judges packages" has lintian
+    need mmdebstrap "makes the clean Debian on which a package is tried" has mmdebstrap
+fi
+if [ "$group" != build ] && [ "$group" != package ]; then
     need dovecot-imapd "the IMAP server of the laboratory" file /usr/lib/dovecot/imap
     need dovecot-lmtpd "takes mail from Postfix there" file /usr/lib/dovecot/lmtp
     need postfix "the SMTP server of the laboratory" file /usr/lib/postfix/sbin/master
@@ -60,6 +69,12 @@ if [ "$group" != build ]; then
     need poppler-utils "reads sealed letters as many desktop programs do" has pdftotext
     need mupdf-tools "another reader of sealed letters" has mutool
     need chromium "shows sealed letters as a browser does" has chromium
+    need man-db "shows manual pages" has man
+    need mandoc "judges manual pages" has mandoc
+    need groff "sets manual pages, and judges them" has groff
+    need zsh "judges its completions" has zsh
+    need fish "judges its completions" has fish
+    need python3-jsonschema "judges configurations by the schema that editors get" /usr/bin/python3 -c 'import jsonschema'
     need procps "ends what a test left" has ps
 fi
 
