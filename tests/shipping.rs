@@ -27,8 +27,15 @@ fn shipped() -> Result<tempfile::TempDir> {
     Ok(folder)
 }
 
-/// What a program says of a file. An absent one is named with what installs it.
-fn said(program: &str, args: &[&str], file: &Path) -> Result<(bool, String)> {
+/// What a program says of a file.
+struct Said {
+    good: bool,
+    out: String,
+    against: String,
+}
+
+/// Asks a program about a file. An absent one is named with what installs it.
+fn said(program: &str, args: &[&str], file: &Path) -> Result<Said> {
     let out = Command::new(program)
         .args(args)
         .arg(file)
@@ -36,7 +43,8 @@ fn said(program: &str, args: &[&str], file: &Path) -> Result<(bool, String)> {
         .env("MANWIDTH", "80")
         .output()
         .with_context(|| format!("{program} can't be started: deploy/install-deps.sh test installs it"))?;
-    Ok((out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()))
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Said { good: out.status.success(), out: text(&out.stdout), against: text(&out.stderr) })
 }
 
 /// Every command that is shown, by its words: `["cadre", "client", "add"]`.
@@ -60,8 +68,8 @@ fn every_command_has_a_page_and_man_has_nothing_to_say_against_it() -> Result<()
     ensure!(pages.len() == commands().len() + 1, "a page a command, and cadre.toml(5): {pages:?}");
     for (words, command) in commands() {
         let page = man.join(format!("{}.1", words.join("-")));
-        let (good, text) = said("man", &["--warnings", "-E", "UTF-8", "-l"], &page)?;
-        ensure!(good && !text.contains("warning"), "{}: {text}", page.display());
+        let Said { good, out: text, against } = said("man", &["--warnings", "-E", "UTF-8", "-l"], &page)?;
+        ensure!(good && against.is_empty(), "{}: {against}", page.display());
         let words_of = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         // A page sets quotes, dashes and broken words in its own way: the first words are enough to know it.
@@ -71,7 +79,7 @@ fn every_command_has_a_page_and_man_has_nothing_to_say_against_it() -> Result<()
             ensure!(text.contains(&format!("--{argument}")), "{}: no --{argument}", page.display());
         }
     }
-    let (_, text) = said("man", &["--warnings", "-E", "UTF-8", "-l"], &man.join("cadre.toml.5"))?;
+    let text = said("man", &["--warnings", "-E", "UTF-8", "-l"], &man.join("cadre.toml.5"))?.out;
     for section in SECTIONS {
         ensure!(text.contains(&section.header()), "{} is missing:\n{text}", section.header());
         for key in section.keys {
@@ -81,16 +89,19 @@ fn every_command_has_a_page_and_man_has_nothing_to_say_against_it() -> Result<()
     pages.sort();
     for page in &pages {
         let shown = page.display();
-        let (good, lint) = said("mandoc", &["-T", "lint", "-W", "warning"], page)?;
-        ensure!(good && lint.is_empty(), "mandoc on {shown}: {lint}");
-        let (good, lint) = said("groff", &["-ww", "-man", "-K", "utf8", "-T", "utf8", "-z"], page)?;
-        ensure!(good && lint.is_empty(), "groff on {shown}: {lint}");
+        for (judge, args) in [
+            ("mandoc", &["-T", "lint", "-W", "warning"][..]),
+            ("groff", &["-ww", "-man", "-K", "utf8", "-T", "utf8", "-z"]),
+        ] {
+            let Said { good, out, against } = said(judge, args, page)?;
+            ensure!(good && out.is_empty() && against.is_empty(), "{judge} on {shown}: {out}{against}");
+        }
         ensure!(fs::read_to_string(page)?.contains("2026-09-01"), "{shown} doesn't bear the day of the sources");
     }
     // The judge judges.
     let broken = folder.path().join("broken.1");
     fs::write(&broken, ".TH x 1\n.SH NAME\nx\n.RE\n.fI\n")?;
-    ensure!(!said("mandoc", &["-T", "lint", "-W", "warning"], &broken)?.0, "mandoc took a broken page");
+    ensure!(!said("mandoc", &["-T", "lint", "-W", "warning"], &broken)?.good, "mandoc took a broken page");
     Ok(())
 }
 
@@ -101,10 +112,11 @@ fn shells_take_the_completions_and_bash_offers_every_command() -> Result<()> {
     for (shell, option, file) in
         [("bash", "-n", "cadre.bash"), ("zsh", "-n", "_cadre"), ("fish", "--no-execute", "cadre.fish")]
     {
-        let (good, text) = said(shell, &[option], &completions.join(file))?;
-        ensure!(good && text.is_empty(), "{shell}: {text}");
-        fs::write(completions.join("broken"), "_cadre() {\n  case x in\n")?;
-        ensure!(!said(shell, &[option], &completions.join("broken"))?.0 || shell == "fish", "{shell} takes everything");
+        let Said { good, out, against } = said(shell, &[option], &completions.join(file))?;
+        ensure!(good && out.is_empty() && against.is_empty(), "{shell}: {out}{against}");
+        // The judge judges.
+        fs::write(completions.join("broken"), "if true; begin; (\n")?;
+        ensure!(!said(shell, &[option], &completions.join("broken"))?.good, "{shell} takes everything");
     }
     // As a person types it: the words so far, half of the next one, and the key of completion.
     let mut script = format!(
@@ -130,8 +142,8 @@ fn shells_take_the_completions_and_bash_offers_every_command() -> Result<()> {
         }
     }
     fs::write(folder.path().join("type.sh"), script)?;
-    let (good, text) = said("bash", &["--norc"], &folder.path().join("type.sh"))?;
-    ensure!(good, "{text}");
+    let Said { good, out: text, against } = said("bash", &["--norc"], &folder.path().join("type.sh"))?;
+    ensure!(good && against.is_empty(), "{against}");
     let offered: BTreeMap<&str, Vec<&str>> = text
         .lines()
         .filter_map(|line| line.split_once(": "))

@@ -50,8 +50,8 @@ done
 is "what it is made of" sh -c 'zcat -f /usr/share/doc/cadre/cadre.cdx.json* | grep -q sequoia-openpgp'
 
 echo "-- a practice"
-gpg --batch --quiet --passphrase '' --quick-generate-key dr@exemple.example ed25519 sign never 2>/dev/null
-gpg --batch --quiet --passphrase '' --quick-add-key "$(gpg --batch --with-colons -k dr@exemple.example | sed -n 's/^fpr:*//;s/:$//p' | head -n 1)" cv25519 encr never
+gpg --batch --quiet --passphrase "" --quick-generate-key dr@exemple.example ed25519 sign never 2>/dev/null
+gpg --batch --quiet --passphrase '' --quick-add-key "$(gpg --batch --with-colons -k dr@exemple.example | sed -n 's/^fpr:*\([0-9A-F]*\):$/\1/p' | head -n 1)" cv25519 encr never
 gpg --batch --armor --export dr@exemple.example > /root/dr.asc
 printf 'secret\n' > /root/password
 mkdir /root/stick
@@ -98,16 +98,23 @@ is "the database stays" test -s /var/lib/cadre/cadre.db
 is "it comes back" dpkg --install /root/next.deb
 is "and finds everything" sh -c "runuser -u cadre -- cadre client show $code"
 
-echo "-- purged with a no, then with a yes"
-echo "cadre cadre/erase-records boolean false" | debconf-set-selections
-is "purged with a no" dpkg --purge cadre
+# As a person at a terminal answers it.
+purge() { echo "$1" | timeout 60 script -qec "env DEBIAN_FRONTEND=teletype dpkg --purge cadre" /dev/null; }
+echo "-- purged with a no, then with a yes, at a terminal"
+is "purged with a no" purge no
+grep -q "Erase the practice's keys and database?" /tmp/said || bad "nobody was asked"
 is "the keys stay" test -s /etc/cadre/practice.key.pgp
 is "it comes back" dpkg --install /root/next.deb
-echo "cadre cadre/erase-records boolean true" | debconf-set-selections
-is "purged with a yes" dpkg --purge cadre
+is "purged with a yes" purge yes
 isnt "no key is left" test -e /etc/cadre
 isnt "no database is left" test -e /var/lib/cadre
 is "the user stays, locked" sh -c 'getent shadow cadre | cut -d: -f2 | grep -q "^[!*]"'
 is "nothing else is left" sh -c '! find / -xdev -path /proc -prune -o \( -name "*cadre*" \) -print | grep -v -e ^/root -e ^/tmp -e ^/usr/local -e ^/var/cache -e ^/sys | grep .'
 is "it can be installed anew" dpkg --install /root/cadre.deb
 is "and asks anew: the answer of the last purge is forgotten" sh -c 'debconf-show cadre | grep -q "erase-records: false"'
+
+echo "-- purged with a yes that was given beforehand"
+is "there is something to lose" sh -c 'echo x > /etc/cadre/record.key'
+echo "cadre cadre/erase-records boolean true" | debconf-set-selections
+is "purged" dpkg --purge cadre
+isnt "no key is left" test -e /etc/cadre

@@ -29,12 +29,12 @@ again "$version+next"
 
 echo "== lintian"
 # What Cadre's own sources can't mend: the changelog of a package that no archive has has no bug number.
-lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --display-info "$deb"
+lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$deb"
 
 echo "== a clean ${SUITE:-bookworm}"
 # shellcheck disable=SC2016 # $1 is mmdebstrap's
 mmdebstrap --quiet --variant=minbase \
-    --include=systemd,man-db,bash-completion,gpg,libssl3,libgcc-s1,ca-certificates,adduser,debconf \
+    --include=systemd,man-db,bash-completion,gpg,gpg-agent,libssl3,libgcc-s1,ca-certificates,adduser,debconf \
     --customize-hook="copy-in $here/inside.sh /root" \
     --customize-hook="cp $deb \$1/root/cadre.deb && cp $next/cadre_*.deb \$1/root/next.deb" \
     --customize-hook='chroot "$1" sh /root/inside.sh' \

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use clap::Command;
 use clap_complete::Shell;
 
 use super::{Done, FAILED, command};
@@ -34,8 +35,14 @@ fn write(dir: &Path) -> io::Result<()> {
         fs::write(man.join(name), page)?;
     }
     for shell in SHELLS {
-        clap_complete::generate_to(shell, &mut command(), "cadre", &completions)?;
+        clap_complete::generate_to(shell, &mut shown(&command()), "cadre", &completions)?;
     }
     fs::write(dir.join("cadre.example.toml"), example::example())?;
     fs::write(dir.join("cadre.schema.json"), json_schema::json_schema())
+}
+
+/// The command line without what `--help` hides too: completions would offer it.
+fn shown(whole: &Command) -> Command {
+    let root = Command::new("cadre").version(env!("CARGO_PKG_VERSION")).args(whole.get_arguments());
+    root.subcommands(whole.get_subcommands().filter(|child| !child.is_hide_set()))
 }

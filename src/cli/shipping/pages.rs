@@ -43,11 +43,10 @@ impl Common {
     /// The page of a command, then those of its subcommands.
     fn command(&self, command: &Command, parent: Option<&str>, pages: &mut Vec<(String, Vec<u8>)>) {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-        let man = Man::new(command.clone()).source(&self.source).date(&self.date).manual(MANUAL);
-        let mut page = Vec::new();
+        let man = Man::new(command.clone());
+        let mut page = self.title(&name, 1);
         let children: Vec<&Command> = command.get_subcommands().filter(|child| !child.is_hide_set()).collect();
         // Writing into memory doesn't fail.
-        let _ = man.render_title(&mut page);
         let _ = man.render_name_section(&mut page);
         let _ = man.render_synopsis_section(&mut page);
         let _ = man.render_description_section(&mut page);
@@ -64,10 +63,18 @@ impl Common {
         }
     }
 
+    /// How a page begins. Written out, because an argument without a value would be left out and the next take its place.
+    fn title(&self, name: &str, section: u8) -> Vec<u8> {
+        let mut page = rendered(&Roff::new());
+        page.extend(
+            format!(".TH \"{name}\" \"{section}\" \"{}\" \"{}\" \"{MANUAL}\"\n", self.date, self.source).bytes(),
+        );
+        page
+    }
+
     /// `cadre.toml(5)`.
     fn configuration(&self) -> Vec<u8> {
         let mut roff = Roff::new();
-        roff.control("TH", ["cadre.toml", "5", self.date.as_str(), self.source.as_str(), MANUAL]);
         roff.control("SH", ["NAME"]);
         roff.text([roman("cadre.toml - the configuration of cadre(1)")]);
         roff.control("SH", ["DESCRIPTION"]);
@@ -89,7 +96,8 @@ impl Common {
         roff.control("SH", ["FILES"]);
         file(&mut roff, "/usr/share/doc/cadre/examples/cadre.example.toml", "every key, explained");
         file(&mut roff, "/usr/share/doc/cadre/examples/cadre.schema.json", "the same for editors, as JSON schema");
-        let mut page = rendered(&roff);
+        let mut page = self.title("cadre.toml", 5);
+        page.extend(rendered(&roff));
         page.extend(see_also(Some("cadre"), ["cadre-check".to_owned(), "cadre-init".to_owned()].into_iter()));
         page
     }
@@ -138,7 +146,9 @@ fn notes(command: &Command) -> Vec<u8> {
     for line in text.to_string().lines() {
         let keep = line.starts_with("  ");
         if keep != kept {
-            roff.control(if keep { "nf" } else { "fi" }, []);
+            for control in if keep { ["RS", "nf"] } else { ["fi", "RE"] } {
+                roff.control(control, []);
+            }
             kept = keep;
         }
         match line.trim() {
@@ -148,6 +158,7 @@ fn notes(command: &Command) -> Vec<u8> {
     }
     if kept {
         roff.control("fi", []);
+        roff.control("RE", []);
     }
     rendered(&roff)
 }
@@ -190,7 +201,6 @@ fn see_also(parent: Option<&str>, children: impl Iterator<Item = String>) -> Vec
     rendered(&roff)
 }
 
-/// Roff without the preamble, which the title has brought.
 fn rendered(roff: &Roff) -> Vec<u8> {
     let mut out = Vec::new();
     let _ = roff.to_writer(&mut out);
