@@ -8,7 +8,7 @@ use super::context::StartError;
 use super::database;
 use crate::config::{Config, DatabasePlace};
 use crate::failpoint::failpoint;
-use crate::store::{JournalFault, JournalHead, Mark, RunLock, Shape, Store, StoreError, Sum, Tx, beside};
+use crate::store::{JournalFault, JournalHead, RunLock, Shape, Store, StoreError, Sum, Tx, Underway, beside};
 
 /// Why a practice wasn't moved; whatever it is, the source is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -151,8 +151,8 @@ impl<P: Fn(Progress<'_>)> Move<'_, P> {
             rows += reading.rows_of(shape).await?;
         }
         let head = format!("{}:{}", report.head.count, report.head.hex());
-        let (mark, resumed) = self.begin(&shapes, head).await?;
-        self.copy(&mut reading, &shapes, mark, rows).await?;
+        let (underway, resumed) = self.begin(&shapes, head).await?;
+        self.copy(&mut reading, &shapes, underway, rows).await?;
         failpoint("moved");
         let tables = self.compare(&mut reading, &shapes, rows).await?;
         let expected = Some((report.head.count, report.head.hex()));
@@ -160,16 +160,16 @@ impl<P: Fn(Progress<'_>)> Move<'_, P> {
             return Err(MoveError::JournalDiffers);
         }
         let mut tx = self.target.begin().await?;
-        tx.set_mark(None).await?;
+        tx.set_underway(None).await?;
         tx.commit().await?;
         Ok(Moved { tables, rows, head: report.head, resumed })
     }
 
     /// Marks an empty target as one that is being filled, or finds how far an earlier move has come.
-    async fn begin(&self, shapes: &[Shape], source: String) -> Result<(Mark, bool), MoveError> {
+    async fn begin(&self, shapes: &[Shape], source: String) -> Result<(Underway, bool), MoveError> {
         let mut tx = self.target.begin().await?;
-        if let Some(mark) = tx.mark().await? {
-            return if mark.source == source { Ok((mark, true)) } else { Err(MoveError::OtherSource) };
+        if let Some(underway) = tx.underway().await? {
+            return if underway.source == source { Ok((underway, true)) } else { Err(MoveError::OtherSource) };
         }
         for shape in shapes {
             if tx.rows_of(shape).await? > 0 {
@@ -177,26 +177,26 @@ impl<P: Fn(Progress<'_>)> Move<'_, P> {
             }
         }
         let table = shapes.first().map_or_else(String::new, |shape| shape.table.clone());
-        let mark = Mark { source, rows: 0, table, after: Vec::new() };
-        tx.set_mark(Some(&mark)).await?;
+        let underway = Underway { source, rows: 0, table, after: Vec::new() };
+        tx.set_underway(Some(&underway)).await?;
         tx.commit().await?;
-        Ok((mark, false))
+        Ok((underway, false))
     }
 
-    async fn copy(&self, reading: &mut Tx, shapes: &[Shape], mut mark: Mark, of: u64) -> Result<(), MoveError> {
-        let reached = shapes.iter().position(|shape| shape.table == mark.table).ok_or(MoveError::OtherSource)?;
+    async fn copy(&self, reading: &mut Tx, shapes: &[Shape], mut underway: Underway, of: u64) -> Result<(), MoveError> {
+        let reached = shapes.iter().position(|shape| shape.table == underway.table).ok_or(MoveError::OtherSource)?;
         for shape in &shapes[reached..] {
-            if mark.table != shape.table {
-                mark = Mark { table: shape.table.clone(), after: Vec::new(), ..mark };
+            if underway.table != shape.table {
+                underway = Underway { table: shape.table.clone(), after: Vec::new(), ..underway };
             }
             loop {
-                (self.progress)(Progress { comparing: false, table: &shape.table, done: mark.rows, of });
-                let rows = reading.batch(shape, &mark.after).await?;
+                (self.progress)(Progress { comparing: false, table: &shape.table, done: underway.rows, of });
+                let rows = reading.batch(shape, &underway.after).await?;
                 let Some(last) = rows.last() else { break };
-                mark = Mark { after: shape.key_of(last), rows: mark.rows + rows.len() as u64, ..mark };
+                underway = Underway { after: shape.key_of(last), rows: underway.rows + rows.len() as u64, ..underway };
                 let mut tx = self.target.begin().await?;
                 tx.put_batch(shape, &rows).await?;
-                tx.set_mark(Some(&mark)).await?;
+                tx.set_underway(Some(&underway)).await?;
                 tx.commit().await?;
                 failpoint("moving");
             }

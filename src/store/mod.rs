@@ -64,7 +64,7 @@ pub use keys::THERAPIST_KEYS_CHANGED;
 pub use lease::GatewayLife;
 pub use mailbox::{Disposal, Original, Scan, Tries};
 pub use message::Message;
-pub use moving::{Mark, Shape, Sum};
+pub use moving::{Shape, Sum, Underway};
 pub use outbox::{Finish, NewOutbox, Outbox, OutboxFilter};
 pub use sealed_letters::{LetterWords, PdfChannel};
 pub use turn::Turn;

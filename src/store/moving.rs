@@ -62,7 +62,7 @@ pub type Cells = Vec<Cell>;
 
 /// How far a move has come; it is committed with the rows themselves.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct Underway {
     /// The source's journal as it was when the move began: `count:MAC`, whole.
     pub source: String,
     /// Rows are written.
@@ -321,7 +321,7 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Damaged`].
-    pub async fn mark(&mut self) -> Result<Option<Mark>, StoreError> {
+    pub async fn underway(&mut self) -> Result<Option<Underway>, StoreError> {
         let Some(text) = self.meta(MARK).await? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|_| StoreError::Damaged)
     }
@@ -330,11 +330,11 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Db`], [`StoreError::Damaged`].
-    pub async fn set_mark(&mut self, mark: Option<&Mark>) -> Result<(), StoreError> {
-        match mark {
+    pub async fn set_underway(&mut self, underway: Option<&Underway>) -> Result<(), StoreError> {
+        match underway {
             None => self.clear_meta(MARK).await,
-            Some(mark) => {
-                let text = serde_json::to_string(mark).map_err(|_| StoreError::Damaged)?;
+            Some(underway) => {
+                let text = serde_json::to_string(underway).map_err(|_| StoreError::Damaged)?;
                 self.set_meta(MARK, &text).await
             }
         }

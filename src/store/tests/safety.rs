@@ -455,7 +455,9 @@ async fn no_query_reads_a_whole_table() {
     for file in std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).filter(|p| p.is_file()) {
         // To look at everything is what `verify`, `backup` and `migrate-store` are for; the daemon calls none of them.
         if file.file_name().is_some_and(|name| {
-            ["tests.rs", "verify.rs", "backup.rs", "moving.rs", "engine.rs", "lease.rs"].iter().any(|other| name == *other)
+            ["tests.rs", "verify.rs", "backup.rs", "moving.rs", "engine.rs", "lease.rs"]
+                .iter()
+                .any(|other| name == *other)
         }) {
             continue;
         }
