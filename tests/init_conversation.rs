@@ -166,7 +166,8 @@ fn a_practice_is_made_by_hand_and_its_mail_goes_through() -> Result<()> {
     let (status, seen) = at.ends()?;
     let seen = plain(&seen);
     assert_eq!(status, 0, "{seen}");
-    assert!(seen.contains("What to do next") && seen.contains("check --round-trip"), "{seen}");
+    // A command stands on one line, to be copied.
+    assert!(seen.contains("What to do next") && seen.contains(" check --round-trip\n"), "{seen}");
     assert!(!seen.contains(PASSWORD) && !seen.contains("not the password"), "a password was shown:\n{seen}");
     let typed = [&certificate, &therapist.address, &folder, &stick_path];
     for line in seen.lines().filter(|line| !typed.iter().any(|typed| line.contains(typed.as_str()))) {

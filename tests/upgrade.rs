@@ -151,7 +151,9 @@ fn the_newest_moves_to_postgresql_with_rows_in_every_table() -> Result<()> {
     s.practice.json(&["verify"])?;
     let told = s.practice.json(&["migrate-store", "sqlite:cadre.db", &place.url, "--schema", &place.schema])?;
     let tables = told["tables"].as_array().context("tables")?;
-    let empty: Vec<_> = tables.iter().filter(|table| table["rows"] == 0).map(|table| &table["table"]).collect();
+    // Gateways live on a server: with SQLite there is none.
+    let filled = tables.iter().filter(|table| table["table"] != "lease");
+    let empty: Vec<_> = filled.filter(|table| table["rows"] == 0).map(|table| &table["table"]).collect();
     ensure!(empty.is_empty(), "nothing was moved of {empty:?}");
     play.scene.practice.move_to(place)?;
     let s = &play.scene;

@@ -1,8 +1,7 @@
 //! The outbox on its way out: claim, compose, guard, hand over, record (SPEC section 13).
 //!
-//! The attempt and the next try are committed before anything is dialled. A mail that is claimed counts
-//! as one whose dot was sent until this process knows better, so that a crash can only repeat the very
-//! same bytes.
+//! The attempt and the next try are committed before anything is dialled. A mail that is claimed counts as one whose dot
+//! was sent until this process knows better, so that a crash can only repeat the very same bytes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,11 +33,9 @@ use crate::store::{Client, Finish, Message, Outbox, StoreError, Tx};
 
 /// Results that are committed together when many mails leave: a commit costs more than a mail.
 const RECORDED_TOGETHER: usize = 8;
-/// How many mails are claimed together.
 const BATCH: u32 = 16;
-/// A mail whose recipient's certificate can't be used is looked at again after this time.
+/// A mail whose recipient's certificate can't be used is looked at again after this time; an alert sooner.
 const KEY_WAIT: TimeDelta = TimeDelta::hours(1);
-/// The same for an alert.
 const ALERT_KEY_WAIT: TimeDelta = TimeDelta::minutes(1);
 /// Remembered when a server refuses `MAIL FROM:<>`.
 pub const NULL_PATH_REFUSED: &str = "smtp.null_path_refused";

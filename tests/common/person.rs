@@ -263,7 +263,7 @@ impl Person {
             .args(["--pinentry-mode", "loopback", "--passphrase", "", "--ignore-time-conflict"])
             .args(["--no-auto-key-retrieve", "--no-auto-key-locate"]);
         if self.clock.load(Ordering::SeqCst) != 0 {
-            command.args(["--faked-system-time", &self.now().format("%Y%m%dT%H%M%S").to_string()]);
+            command.args(["--faked-system-time", &self.now().format("%Y%m%dT%H%M%S!").to_string()]);
         }
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("gpg can't be started: is gnupg installed?")?;

@@ -47,10 +47,13 @@ impl Screen {
         fill(text, options)
     }
 
-    /// A text that is laid out already: longer lines go on below their own indentation.
+    /// A text that is laid out already: longer lines go on below their own indentation. A step that is a command stays
+    /// on one line, to be copied.
     pub fn refolded(&self, text: &str) -> String {
+        let is_command = |line: &str| line.split_once(". ").is_some_and(|(_, step)| step.starts_with("cadre "));
         let one = |line: &str| match line.len() - line.trim_start().len() {
             _ if line.trim().is_empty() => String::new(),
+            _ if is_command(line) => line.to_owned(),
             indent => self.folded(indent, line.trim_start()),
         };
         text.lines().map(|line| one(line) + "\n").collect()
