@@ -180,10 +180,13 @@ impl Person {
         let mut person = Self::bare(&lab.dir, id, name, address)?;
         person.set_clock(born);
         let user = format!("{name} <{address}>");
-        person.gpg(&["--quick-generate-key", &user, "ed25519", "cert,sign", "never"], b"")?;
+        // The clock stands still: each call begins at `born`, and a subkey that is bound before its primary key was made
+        // counts for nothing.
+        let still = ["--faked-system-time", &born.format("%Y%m%dT%H%M%S!").to_string()];
+        person.gpg(&[&still[..], &["--quick-generate-key", &user, "ed25519", "cert,sign", "never"]].concat(), b"")?;
         person.fingerprint = person.own_fingerprint()?;
         let fingerprint = person.fingerprint.clone();
-        person.gpg(&["--quick-add-key", &fingerprint, "cv25519", "encr", "never"], b"")?;
+        person.gpg(&[&still[..], &["--quick-add-key", &fingerprint, "cv25519", "encr", "never"]].concat(), b"")?;
         Ok(person)
     }
 
@@ -263,7 +266,7 @@ impl Person {
             .args(["--pinentry-mode", "loopback", "--passphrase", "", "--ignore-time-conflict"])
             .args(["--no-auto-key-retrieve", "--no-auto-key-locate"]);
         if self.clock.load(Ordering::SeqCst) != 0 {
-            command.args(["--faked-system-time", &self.now().format("%Y%m%dT%H%M%S!").to_string()]);
+            command.args(["--faked-system-time", &self.now().format("%Y%m%dT%H%M%S").to_string()]);
         }
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("gpg can't be started: is gnupg installed?")?;
