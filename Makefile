@@ -16,7 +16,7 @@ export KEEP
 # Where what is for other machines is put: program, package, list of parts.
 DIST ?= target/dist
 
-.PHONY: help deps deps-build deps-package peers build demo test test-postgres interop torture check fmt generated fuzz bench clean \
+.PHONY: help deps deps-build deps-package peers build demo test test-postgres on-postgres interop torture check fmt generated fuzz bench clean \
   release verify-reproducible sbom deb test-deb container test-container
 .DEFAULT_GOAL := help
 
@@ -76,18 +76,23 @@ interop: peers ## the tables of every OpenPGP program, both ways (also a part of
 test: deps peers ## every test: rules, formats, databases, end to end on Dovecot, Postfix and GnuPG
 	$(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples -- --test-threads=$(TEST_THREADS)
 	$(CARGO) test --locked --doc
-	@$(MAKE) --no-print-directory test-postgres
+	@$(MAKE) --no-print-directory on-postgres
 
 # What works on a practice's database. Left out: rules, formats and programs that meet none (interop, corpora, letters_cli,
-# architecture …); `whole`, whose five years are the rules'; `upgrade` and `migrate_store`, which have their own; most
-# rounds of `torture`, which are about disks. What a test itself leaves out there it says.
+# architecture …); `whole`, whose five years are the rules'; `gateways`, `upgrade` and `migrate_store`, which have their own;
+# most rounds of `torture`, which are about disks. What a test itself leaves out there it says.
 ON_POSTGRES = absence crisis day delivery digest_letter enrolment failures faults frame impersonation keylife \
   kill_matrix letters lifecycle practice_key records replies sealed threats torture
+# The rest takes three quarters of an hour, most of it the search for readable words in all of the server's files.
+ON_POSTGRES_IN_TEST = lifecycle records
 
-test-postgres: deps ## the tests of the database and end to end once more, on a PostgreSQL server of the tests' own (a part of test)
+test-postgres: deps ## the tests of the database and every end-to-end test once more, on a PostgreSQL server of the tests' own (long)
+	@$(MAKE) --no-print-directory on-postgres ON_POSTGRES_IN_TEST="$(ON_POSTGRES)"
+
+on-postgres:
 	tests/common/postgres.sh run $(CARGO) test --locked --lib store:: -- --test-threads=$(TEST_THREADS)
 	CADRE_TEST_DATABASE=postgres CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-9} $(CARGO) test --locked --no-fail-fast \
-	  $(addprefix --test ,$(ON_POSTGRES)) -- --test-threads=$(TEST_THREADS)
+	  $(addprefix --test ,$(ON_POSTGRES_IN_TEST)) -- --test-threads=$(TEST_THREADS)
 
 torture: deps ## a thousand kills and power cuts under traffic, every fault at every command, a mailbox of 50,000, floods (an hour or more)
 	CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-1000} CADRE_FAULTS=all CADRE_GATEWAY_ROUNDS=$${CADRE_GATEWAY_ROUNDS:-30} CADRE_MAILBOX=$${CADRE_MAILBOX:-50000} \

@@ -52,7 +52,7 @@ pub(super) enum InitError {
     Key(#[from] crate::pgp::KeyError),
     #[error("the conversation ended before its end; nothing was made")]
     Ended,
-    #[error("interrupted; nothing was left behind")]
+    #[error("interrupted; nothing was made")]
     Interrupted,
     #[error("this mailbox can't be used, and nothing was made: {why}")]
     NoImap { why: String },
@@ -70,6 +70,7 @@ impl InitError {
     fn status(&self) -> ExitCode {
         match self {
             Self::Answers(_) => ExitCode::from(2),
+            Self::Interrupted => ExitCode::from(interrupt::INTERRUPTED),
             _ => ExitCode::FAILURE,
         }
     }

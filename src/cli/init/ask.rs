@@ -153,11 +153,15 @@ impl Screen {
     /// What is typed without being shown; none when it is empty.
     ///
     /// # Errors
-    /// [`InitError::Ended`] when the terminal goes away.
+    /// [`InitError::Ended`] when the terminal goes away, [`InitError::Interrupted`] at Ctrl-C.
     pub fn secret(&self, name: &str, why: &str) -> Result<Option<Zeroizing<Vec<u8>>>, InitError> {
         println!("{}", self.paint("2", &self.folded(2, why)));
         let prompt = format!("{} ", self.folded(2, &format!("{name} (not shown):")));
-        let typed = Zeroizing::new(rpassword::prompt_password(prompt).map_err(|_| InitError::Ended)?);
+        let typed = Zeroizing::new(rpassword::prompt_password(prompt).map_err(|error| match error.kind() {
+            // Ctrl-C ends the reading of a password by itself, before or after its signal is served.
+            ErrorKind::Interrupted => InitError::Interrupted,
+            _ => InitError::Ended,
+        })?);
         Ok((!typed.is_empty()).then(|| Zeroizing::new(typed.as_bytes().to_vec())))
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// As shells count a process that SIGINT ended.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Watches as long as it lives; clones watch together.
 #[derive(Clone, Default)]
@@ -33,7 +33,7 @@ impl Interrupt {
                             let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, before);
                         }
                         eprintln!("\ncadre init: interrupted; nothing was made");
-                        std::process::exit(INTERRUPTED);
+                        std::process::exit(INTERRUPTED.into());
                     }
                 }
             });
