@@ -10,7 +10,7 @@ set -eu
 folder=$(cd "${1:?usage: $0 FOLDER}" && pwd -P)
 here=$(cd "$(dirname "$0")" && pwd -P)
 work=$(mktemp -d "${TMPDIR:-/tmp}/cadre-container.XXXXXX")
-box() { command="$1"; shift; buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs "$command" "$@"; }
+box() { command="$1"; shift; buildah --root "$work/store" --runroot "$work/run" --storage-driver vfs "$command" "$@"; }
 made=
 end() { [ -z "$made" ] || box rm "$made" >/dev/null; box rmi --all --force >/dev/null 2>&1 || true; rm -rf "$work"; }
 trap end EXIT
@@ -32,7 +32,7 @@ box build --quiet --isolation chroot --network host --format docker --build-arg 
     --tag cadre --file "$here/Containerfile" "$work/context" >/dev/null
 ok "it is built"
 box inspect --type image localhost/cadre > "$work/image.json"
-for said in '"User": "10001:10001"' '"cadre",' '"/var/lib/cadre": {}' '"/etc/cadre": {}' '"CREDENTIALS_DIRECTORY=/run/secrets"' '"StopSignal": "SIGTERM"' '--healthy'; do
+for said in '"User": "10001:10001"' '"cadre",' '"/var/lib/cadre": {}' '"/etc/cadre": {}' '"CREDENTIALS_DIRECTORY=/run/secrets"' '"StopSignal": "SIGTERM"' 'cadre status --json'; do
     grep -q -e "$said" "$work/image.json" || bad "the image doesn't say $said"
 done
 ok "it says who it is, what it keeps and how it is"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The life of a package on a clean Debian; run there by test.sh, as root. /root/cadre.deb is the package, /root/next.deb one
+# The life of a package on a clean Debian; run there by test.sh, as root. /srv/cadre.deb is the package, /srv/next.deb one
 # of a higher version.
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -22,10 +22,10 @@ done
 asked() { cat /tmp/asked 2>/dev/null || true; rm -f /tmp/asked; }
 
 echo "-- installed"
-is "it installs on what Debian has" dpkg --install /root/cadre.deb
+is "it installs on what Debian has" dpkg --install /srv/cadre.deb
 asked | grep -E 'start|enable' && bad "something was started or enabled before there is a configuration"
 ok "nothing was started"
-same "its version" "cadre $(dpkg-deb -f /root/cadre.deb Version)" "$(cadre --version)"
+same "its version" "cadre $(dpkg-deb -f /srv/cadre.deb Version)" "$(cadre --version)"
 same "the user" "/var/lib/cadre:/usr/sbin/nologin" "$(getent passwd cadre | cut -d: -f6-)"
 same "the user's number is a system's" yes "$([ "$(id -u cadre)" -lt 1000 ] && echo yes)"
 same "/etc/cadre" "750 root:cadre" "$(stat -c '%a %U:%G' /etc/cadre)"
@@ -52,14 +52,14 @@ is "what it is made of" sh -c 'zcat -f /usr/share/doc/cadre/cadre.cdx.json* | gr
 echo "-- a practice"
 gpg --batch --quiet --passphrase "" --quick-generate-key dr@exemple.example ed25519 sign never 2>/dev/null
 gpg --batch --quiet --passphrase '' --quick-add-key "$(gpg --batch --with-colons -k dr@exemple.example | sed -n 's/^fpr:*\([0-9A-F]*\):$/\1/p' | head -n 1)" cv25519 encr never
-gpg --batch --armor --export dr@exemple.example > /root/dr.asc
-printf 'secret\n' > /root/password
-mkdir /root/stick
+gpg --batch --armor --export dr@exemple.example > /srv/dr.asc
+printf 'secret\n' > /srv/password
+mkdir /srv/stick
 is "cadre init /etc/cadre" cadre init /etc/cadre --yes --name "Cabinet Exemple" --address ecrire@cabinet.example \
     --channel "Courriel" --price "60 euros" --fallback "SMS" --imap-host 127.0.0.1 --imap-tls none --smtp-host 127.0.0.1 \
-    --smtp-tls none --imap-password-file /root/password --therapist exemple --therapist-name "Dr Exemple" \
+    --smtp-tls none --imap-password-file /srv/password --therapist exemple --therapist-name "Dr Exemple" \
     --therapist-title Psychologue --therapist-register "RPPS 1" --therapist-address dr@exemple.example \
-    --therapist-certificate /root/dr.asc --archive-secret /root/stick
+    --therapist-certificate /srv/dr.asc --archive-secret /srv/stick
 grep -q 'runuser -u cadre -- cadre check' /tmp/said || bad "init doesn't say how it goes on under Debian"
 is "the files go to the service" systemd-tmpfiles --create cadre.conf
 same "the configuration" "640 root:cadre" "$(stat -c '%a %U:%G' /etc/cadre/cadre.toml)"
@@ -75,7 +75,7 @@ isnt "nobody else reads the keys" runuser -u nobody -- cat /etc/cadre/cadre.toml
 asked > /dev/null
 
 echo "-- upgraded"
-is "a newer one installs over it" dpkg --install /root/next.deb
+is "a newer one installs over it" dpkg --install /srv/next.deb
 said=$(asked)
 echo "$said" | grep -q 'deb-systemd-invoke try-restart cadre.service' || bad "an upgrade must restart it where it runs: $said"
 echo "$said" | grep -qE 'invoke (start|restart|stop)' && bad "an upgrade starts or stops it: $said"
@@ -95,7 +95,7 @@ echo "-- purged, and nobody answers"
 is "it is purged" dpkg --purge cadre
 is "the keys stay" test -s /etc/cadre/record.key
 is "the database stays" test -s /var/lib/cadre/cadre.db
-is "it comes back" dpkg --install /root/next.deb
+is "it comes back" dpkg --install /srv/next.deb
 is "and finds everything" sh -c "runuser -u cadre -- cadre client show $code"
 
 # As a person at a terminal answers it.
@@ -104,13 +104,13 @@ echo "-- purged with a no, then with a yes, at a terminal"
 is "purged with a no" purge no
 grep -q "Erase the practice's keys and database?" /tmp/said || bad "nobody was asked"
 is "the keys stay" test -s /etc/cadre/practice.key.pgp
-is "it comes back" dpkg --install /root/next.deb
+is "it comes back" dpkg --install /srv/next.deb
 is "purged with a yes" purge yes
 isnt "no key is left" test -e /etc/cadre
 isnt "no database is left" test -e /var/lib/cadre
 is "the user stays, locked" sh -c 'getent shadow cadre | cut -d: -f2 | grep -q "^[!*]"'
-is "nothing else is left" sh -c '! find / -xdev -path /proc -prune -o \( -name "*cadre*" \) -print | grep -v -e ^/root -e ^/tmp -e ^/usr/local -e ^/var/cache -e ^/sys | grep .'
-is "it can be installed anew" dpkg --install /root/cadre.deb
+is "nothing else is left" sh -c '! find / -xdev -path /proc -prune -o \( -name "*cadre*" \) -print | grep -v -e ^/srv -e ^/tmp -e ^/usr/local -e ^/var/cache -e ^/sys | grep .'
+is "it can be installed anew" dpkg --install /srv/cadre.deb
 is "and asks anew: the answer of the last purge is forgotten" sh -c 'debconf-show cadre | grep -q "erase-records: false"'
 
 echo "-- purged with a yes that was given beforehand"

@@ -35,8 +35,8 @@ echo "== a clean ${SUITE:-bookworm}"
 # shellcheck disable=SC2016 # $1 is mmdebstrap's
 mmdebstrap --quiet --variant=minbase \
     --include=systemd,man-db,bash-completion,gpg,gpg-agent,libssl3,libgcc-s1,ca-certificates,adduser,debconf \
-    --customize-hook="copy-in $here/inside.sh /root" \
-    --customize-hook="cp $deb \$1/root/cadre.deb && cp $next/cadre_*.deb \$1/root/next.deb" \
-    --customize-hook='chroot "$1" sh /root/inside.sh' \
+    --customize-hook="copy-in $here/inside.sh /srv" \
+    --customize-hook="cp $deb \$1/srv/cadre.deb && cp $next/cadre_*.deb \$1/srv/next.deb" \
+    --customize-hook='chroot "$1" sh /srv/inside.sh' \
     "${SUITE:-bookworm}" /dev/null ${MIRROR:+"$MIRROR"}
 echo "== the package is as it should be"
