@@ -49,3 +49,9 @@ impl Clock {
         }
     }
 }
+
+/// Microseconds of the system's monotonic clock (CLOCK_MONOTONIC), as systemd counts them; 0 where there is none.
+pub fn monotonic_micros() -> i64 {
+    use nix::sys::time::TimeValLike;
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.num_microseconds())
+}

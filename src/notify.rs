@@ -1,4 +1,4 @@
-//! The few words that systemd wants to hear (sd_notify): READY, WATCHDOG, STOPPING.
+//! The few words that systemd wants to hear (sd_notify): READY, RELOADING, WATCHDOG, STOPPING.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -23,6 +23,12 @@ fn tell(state: &str) {
 /// Everything that is needed is open; work begins.
 pub fn ready() {
     tell("READY=1");
+}
+
+/// The configuration is being read again; [`ready`] follows. The time tells systemd which request this answers
+/// (`Type=notify-reload`).
+pub fn reloading() {
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", crate::clock::monotonic_micros()));
 }
 
 /// The work goes on.

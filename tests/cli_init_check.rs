@@ -135,7 +135,7 @@ fn what_init_makes_is_clean_and_its_mail_makes_the_round_trip() -> Result<()> {
     assert!(report["findings"].to_string().contains("SECRET key lies beside"), "{report:#}");
 
     let status = cadre(&["--config", &config(&dir), "status"])?.expect_ok()?;
-    assert!(status.starts_with("TO DO: ") && !status.contains('@'), "{status}");
+    assert!(status.starts_with("To do: ") && !status.contains('@'), "{status}");
     Ok(())
 }
 

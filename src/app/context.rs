@@ -22,7 +22,7 @@ use crate::mime::Limits;
 use crate::model::{Address, Channel, ClientId, Language, MessageRow, TherapistId};
 use crate::pgp::{CertError, Certificate, KeyError, PracticeKey};
 use crate::secret::Password;
-use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED};
+use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED, Vault};
 
 /// Why Cadre can't start. Each names the thing, the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -152,8 +152,8 @@ pub struct Context {
     /// Likewise.
     lexicon: OnceLock<Lexicon>,
     /// Somebody is in danger: the outbox is worked, and alarm commands are run, at once.
-    pub alerted: Notify,
-    pub called: Notify,
+    pub alerted: Arc<Notify>,
+    pub called: Arc<Notify>,
     pub limits: Limits,
     certificates: Mutex<HashMap<ClientId, CachedCertificate>>,
     /// Copies that this process has committed and never tried to append: they can't be in their folder yet.
@@ -175,13 +175,20 @@ struct CachedCertificate {
 /// How many clients' parsed certificates are kept.
 const CACHED_CERTIFICATES: usize = 4096;
 
-impl Context {
-    /// Reads keys, letters and schedules, and opens the database.
-    ///
-    /// # Errors
-    /// [`StartError`]; `check` names all such faults at once, this stops at the first.
-    pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let (key, retired) = load_practice_keys(&config)?;
+/// What stands in the files that a configuration names.
+struct Files {
+    key: PracticeKey,
+    retired: Vec<PracticeKey>,
+    archive: Option<Certificate>,
+    therapists: Arc<[Arc<Therapist>]>,
+    letters: OnceLock<Letters>,
+    lines: Lines,
+    lexicon: OnceLock<Lexicon>,
+}
+
+impl Files {
+    fn read(config: &Config) -> Result<Self, StartError> {
+        let (key, retired) = load_practice_keys(config)?;
         let archive = match &config.keys.archive {
             Some(path) => Some(read_certificate("`[keys] archive`", path)?),
             None => None,
@@ -190,36 +197,67 @@ impl Context {
         let therapists = config
             .therapists
             .iter()
-            .map(|settings| Ok(Arc::new(therapist(&config, settings, &calendar)?)))
+            .map(|settings| Ok(Arc::new(therapist(config, settings, &calendar)?)))
             .collect::<Result<Arc<[_]>, StartError>>()?;
         let letters = match config.letters_folder.as_deref() {
             Some(folder) => OnceLock::from(Letters::load(Some(folder))?),
             None => OnceLock::new(),
         };
-        let lines = Lines::built_in()?;
         let lexicon = match config.lexicon_folder {
-            Some(_) => OnceLock::from(load_lexicon(&config)?),
+            Some(_) => OnceLock::from(load_lexicon(config)?),
             None => OnceLock::new(),
         };
-        let limits = Limits::for_message(config.intake.max_message);
+        Ok(Self { key, retired, archive, therapists, letters, lines: Lines::built_in()?, lexicon })
+    }
+}
+
+impl Context {
+    /// Reads keys, letters and schedules, and opens the database.
+    ///
+    /// # Errors
+    /// [`StartError`]; `check` names all such faults at once, this stops at the first.
+    pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let files = Files::read(&config)?;
         let store = database::open(&config).await?;
+        Self::with(config, files, clock, store, Arc::default(), Arc::default()).await
+    }
+
+    /// The same daemon with another configuration: everything is read anew but the database, which stays open. What
+    /// `config` says of the database is not looked at.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn reopened(&self, config: Config) -> Result<Self, StartError> {
+        let files = Files::read(&config)?;
+        let (alerted, called) = (Arc::clone(&self.alerted), Arc::clone(&self.called));
+        Self::with(config, files, self.clock.clone(), self.store.clone(), alerted, called).await
+    }
+
+    async fn with(
+        config: Config,
+        files: Files,
+        clock: Clock,
+        store: Store,
+        alerted: Arc<Notify>,
+        called: Arc<Notify>,
+    ) -> Result<Self, StartError> {
         let ctx = Self {
+            limits: Limits::for_message(config.intake.max_message),
             config,
             clock,
             store,
-            key,
-            retired,
-            archive,
-            therapists: RwLock::new(therapists),
+            key: files.key,
+            retired: files.retired,
+            archive: files.archive,
+            therapists: RwLock::new(files.therapists),
             absences: RwLock::new(Arc::new([])),
             absences_version: AtomicU64::new(u64::MAX),
             therapist_keys_version: AtomicU64::new(0),
-            letters,
-            lines,
-            lexicon,
-            alerted: Notify::new(),
-            called: Notify::new(),
-            limits,
+            letters: files.letters,
+            lines: files.lines,
+            lexicon: files.lexicon,
+            alerted,
+            called,
             certificates: Mutex::new(HashMap::new()),
             untried_copies: Mutex::new(HashSet::new()),
             known_folders: Mutex::new(HashSet::new()),
@@ -235,6 +273,16 @@ impl Context {
             ctx.set_absences(absences, version);
         }
         Ok(ctx)
+    }
+
+    /// Whether this is the key that the open database was sealed with.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`].
+    pub fn is_record_key_of(&self, config: &Config) -> Result<bool, StartError> {
+        let probe = |vault: &Vault| vault.address(&self.config.practice.address);
+        let record = record_key(config)?;
+        Ok(probe(&Vault::new(&record)) == probe(self.store.vault()))
     }
 
     /// The therapists, in the configuration's order, with their rhythm as it is now: absences come and go
@@ -372,6 +420,10 @@ impl Context {
     }
 }
 
+fn record_key(config: &Config) -> Result<Zeroizing<[u8; 32]>, StartError> {
+    config.keys.record.record_key().map_err(|source| StartError::Secret { what: "`[keys] record`", source })
+}
+
 /// The practice's key, unlocked, and those it had before.
 ///
 /// # Errors
@@ -447,18 +499,8 @@ pub fn read_certificate(what: &'static str, path: &std::path::Path) -> Result<Ce
 }
 
 fn therapist(config: &Config, settings: &config::Therapist, calendar: &Arc<Calendar>) -> Result<Therapist, StartError> {
-    let rhythm = |source| StartError::Rhythm { therapist: settings.id.clone(), source };
     let absences: Vec<_> = config.absences_of(&settings.id).map(|absence| (absence.from, absence.to)).collect();
-    let schedule = |expression: &str| {
-        Schedule::new(
-            settings.timezone,
-            expression,
-            settings.cutoff,
-            config.rhythm.grace,
-            Arc::clone(calendar),
-            absences.clone(),
-        )
-    };
+    let schedule = |expression: &str| schedule(config, settings, expression, calendar, absences.clone());
     let certificate = OnceLock::new();
     if settings.certificate.exists() {
         let _ = certificate.set(read_certificate(CERTIFICATE, &settings.certificate)?);
@@ -466,8 +508,24 @@ fn therapist(config: &Config, settings: &config::Therapist, calendar: &Arc<Calen
     Ok(Therapist {
         certificate,
         learnt: None,
-        schedule: schedule(settings.release.source()).map_err(rhythm)?,
-        digest: schedule(config.digest.send.source()).map_err(rhythm)?,
+        schedule: schedule(settings.release.source())?,
+        digest: schedule(config.digest.send.source())?,
         settings: settings.clone(),
     })
+}
+
+/// When this expression fires for a therapist, with their zone, holidays and absences.
+///
+/// # Errors
+/// [`StartError::Rhythm`].
+pub(super) fn schedule(
+    config: &Config,
+    settings: &config::Therapist,
+    expression: &str,
+    calendar: &Arc<Calendar>,
+    absences: Vec<(NaiveDate, NaiveDate)>,
+) -> Result<Schedule, StartError> {
+    let (cutoff, grace) = (settings.cutoff, config.rhythm.grace);
+    Schedule::new(settings.timezone, expression, cutoff, grace, Arc::clone(calendar), absences)
+        .map_err(|source| StartError::Rhythm { therapist: settings.id.clone(), source })
 }

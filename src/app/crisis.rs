@@ -141,6 +141,8 @@ pub async fn raise(
         safety: told,
         passed_on: place.passed_on,
     };
+    let client = sealed.client.as_ref().map(|client| client.code.as_str());
+    tracing::warn!(event = "alert", client, %class, "a letter with crisis words");
     open(ctx, tx, &new, sealed.client.as_ref(), &sealed.therapist, now).await
 }
 
@@ -352,6 +354,7 @@ pub async fn tick(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     drop(read);
     if changed {
         tracing::error!(
+            event = "alert",
             "an alert was changed by something else than Cadre: ask the therapist whether they know of all"
         );
         alarm(ctx, now).await?;
@@ -368,7 +371,7 @@ pub async fn tick(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
         match repeat(ctx, &mut tx, client, &therapist, now).await {
             Ok(()) => tx.commit().await?,
             Err(AppError::Store(error @ (StoreError::Corrupt { .. } | StoreError::Tampered { .. }))) => {
-                tracing::error!(%error, "an alert can't be said again");
+                tracing::error!(event = "alert", %error, "an alert can't be said again");
                 drop(tx);
                 alarm(ctx, now).await?;
             }

@@ -17,7 +17,7 @@ use tokio::sync::watch as channel;
 
 use super::AppError;
 use super::context::Context;
-use super::supervisor::{self, Counts, pause};
+use super::supervisor::{self, Counts, Live, Rounds, Signals, pause};
 use crate::store::{StoreError, beside};
 
 /// How often a lease is renewed, and a free one looked for: several times in its life (15 s).
@@ -123,13 +123,18 @@ async fn beat(ctx: &Context, duty: &channel::Sender<bool>) {
     }
 }
 
-/// The daemon of one practice beside others like it, until `stop` is set.
-pub async fn run(ctx: Arc<Context>, mut stop: channel::Receiver<bool>) {
+/// The daemon of one practice beside others like it, until it is told to stop.
+pub async fn run(ctx: Arc<Context>, signals: Signals) {
+    supervisor::attended(ctx, signals, live_and_work).await;
+}
+
+async fn live_and_work(live: Live, rounds: Rounds, mut stop: channel::Receiver<bool>) {
+    let ctx = Arc::clone(&live.borrow());
     let (slot, mut gone) = Slot::take(&ctx.config.database.journal_head);
     while join(&ctx, &slot, &mut gone, &mut stop).await {
         let (duty, on_duty) = channel::channel(false);
         let done = tokio::select! {
-            () = supervisor::share(Arc::clone(&ctx), on_duty, stop.clone()) => true,
+            () = supervisor::share(live.clone(), on_duty, rounds.clone(), stop.clone()) => true,
             () = beat(&ctx, &duty) => false,
         };
         if done {

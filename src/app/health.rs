@@ -39,6 +39,7 @@ pub fn word(error: &NetError) -> &'static str {
         (NetError::Tls { .. }, _) => "tls",
         (_, Service::Smtp) => "smtp-unreachable",
         (_, Service::Imap) => "imap-unreachable",
+        (_, Service::Heartbeat) => "heartbeat",
     }
 }
 
@@ -120,7 +121,7 @@ pub async fn unwell(ctx: &Context, part: &str, error: &NetError, now: DateTime<U
     };
     let text = serde_json::to_string(&health).unwrap_or_default();
     if tx.meta(&key).await?.as_ref() != Some(&text) {
-        tracing::warn!(part, state, %error, "not well");
+        tracing::warn!(event = "health", part, state, %error, "not well");
         tx.set_meta(&key, &text).await?;
     }
     let patient = matches!(state, "imap-unreachable" | "smtp-unreachable");
@@ -172,7 +173,7 @@ pub async fn watch_journal(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppE
     if report.ok() {
         return Ok(());
     }
-    tracing::error!("the journal was changed or cut; `journal verify` says where");
+    tracing::error!(event = "journal", "the journal was changed or cut; `journal verify` says where");
     let mut tx = ctx.store.begin().await?;
     alarm(ctx, &mut tx, &Problem::new("journal"), now).await?;
     Ok(tx.commit().await?)

@@ -249,6 +249,13 @@ pub(super) fn message(sealed: &Sealed, kind: Kind, state: MessageState) -> Messa
     }
 }
 
+/// Stores what was sealed, and counts it by its verdict.
+pub(super) async fn keep(tx: &mut Tx, row: &Message, sealed: &Sealed) -> Result<(), AppError> {
+    tx.insert_message(row).await?;
+    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    Ok(tx.count_letter(sealed.verdict).await?)
+}
+
 /// Whether the key that proved the writer when the letter was prepared is still the client's: meanwhile it may have been
 /// given up as lost, or another one been accepted.
 fn still_proven(client: &Client, sealed: &Sealed) -> bool {
@@ -282,8 +289,8 @@ async fn file(
     };
     let kind = if sealed.automatic { Kind::Automatic } else { Kind::Letter };
     let row = Message { turn, ..message(sealed, kind, MessageState::Filed) };
-    tx.insert_message(&row).await?;
-    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    keep(tx, &row, sealed).await?;
+    tracing::debug!(event = "letter", client = %client.code, verdict = %sealed.verdict, "filed");
     crisis::raise(ctx, tx, sealed, Place { turn, safety, passed_on: true, ..Place::default() }, now).await?;
     forward(ctx, tx, &sealed.therapist, &row, now).await?;
     locum::file(ctx, tx, sealed, turn.is_some(), now).await?;
@@ -458,8 +465,7 @@ async fn hold(
     }
     let number = tx.next_held_no().await?;
     let row = Message { held_no: Some(number), ..message(sealed, Kind::Letter, MessageState::Held) };
-    tx.insert_message(&row).await?;
-    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    keep(tx, &row, sealed).await?;
     if let Some((signer, digest, _)) = &sealed.signature {
         tx.hold_signature(sealed.row, signer, digest).await?;
     }

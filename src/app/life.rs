@@ -345,7 +345,7 @@ pub async fn tick(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), 
         if now - since >= lifecycle::ARCHIVE_AFTER
             && let Err(forbidden) = change(ctx, tx, client, Event::Archive, Actor::Clock, now).await?
         {
-            tracing::warn!(code = %client.code, %forbidden, "a client isn't archived");
+            tracing::warn!(client = %client.code, %forbidden, "a client isn't archived");
         }
     }
     Ok(())

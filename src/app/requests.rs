@@ -7,7 +7,7 @@ use super::AppError;
 use super::context::Context;
 use super::crisis::{self, Place};
 use super::enrol;
-use super::intake::{Outcome, REQUEST_DAYS, message};
+use super::intake::{Outcome, REQUEST_DAYS, keep, message};
 use super::post::{Post, Recipe};
 use super::prepare::{Arrived, Sealed};
 use crate::domain::rhythm::next_digest;
@@ -40,8 +40,7 @@ pub(super) async fn request(
         return Ok((Outcome::SetAside, Some(Disposal::Others)));
     }
     let row = message(sealed, Kind::Request, MessageState::Filed);
-    tx.insert_message(&row).await?;
-    tx.put_blob(sealed.row, &sealed.ciphertext).await?;
+    keep(tx, &row, sealed).await?;
     let passed_on = danger || tx.count_for_therapist(Kind::Request, sealed.therapist.id(), day_ago).await? < 10;
     let place = Place { number: sealed.request_code.clone(), passed_on, ..Place::default() };
     crisis::raise(ctx, tx, sealed, place, now).await?;

@@ -39,7 +39,7 @@ pub async fn watch(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
         return Ok(());
     }
     let minutes = (seen - now).num_minutes();
-    tracing::error!(minutes, "this machine's clock was set back; see that it is right");
+    tracing::error!(event = "clock", minutes, "this machine's clock was set back; see that it is right");
     tx.clock_set_back(now).await?;
     replies(ctx, &mut tx, now).await?;
     turns(ctx, &mut tx, now).await?;

@@ -1,7 +1,8 @@
 //! From the configuration to what the adapters need, secrets read at the last moment.
 
 use super::AppError;
-use crate::config::{self, Config, Login, LoginMethod};
+use crate::config::{self, Config, Listen, Login, LoginMethod};
+use crate::net::http::Place;
 use crate::net::{Credentials, ImapSettings, Secret, SmtpSettings, Timeouts, Tls};
 
 fn tls(tls: config::Tls) -> Tls {
@@ -61,4 +62,12 @@ pub async fn smtp(config: &Config) -> Result<SmtpSettings, AppError> {
         ca_file: ca(smtp.ca_file.as_ref())?,
         timeouts: Timeouts::default(),
     })
+}
+
+/// Where pages are served.
+pub fn place(listen: &Listen) -> Place {
+    match listen {
+        Listen::Tcp(address) => Place::Tcp(*address),
+        Listen::Unix(path) => Place::Unix(path.clone()),
+    }
 }

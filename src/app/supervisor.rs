@@ -13,14 +13,17 @@ use super::context::Context;
 use super::filing;
 use super::frozen;
 use super::health;
+use super::heartbeat;
 use super::keys;
+use super::metrics;
+use super::reload;
 use super::send::{Sender, Sent};
 use super::set_back;
 use super::settings;
 use super::tick::tick;
 use super::watch::{self, Passed};
 use crate::net::{Backoff, IdleEnd, ImapSession, LoginLimiter, NetError, SmtpSubmitter};
-use crate::store::RunLock;
+use crate::store::{RunLock, Store};
 
 /// IDLE is given up and begun again after this time: well before the 29 minutes of RFC 2177.
 const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
@@ -57,8 +60,8 @@ impl Counts {
     }
 }
 
-/// One pass: fetch, release, digest, send; by who is alone with the database, or has its mailbox. Servers that fail are named, and the other half is done all
-/// the same.
+/// One pass: fetch, release, digest, send; by who is alone with the database, or has its mailbox. Servers that fail are
+/// named, and the other half is done all the same.
 ///
 /// # Errors
 /// The first error, with the counts of what was done.
@@ -88,17 +91,20 @@ pub async fn once(ctx: Arc<Context>) -> (Counts, Result<(), AppError>) {
     if let Err(error) = health::run_pending(&ctx).await {
         tracing::error!(%error, "the alarm command couldn't be run");
     }
-    put_all_down(&ctx).await;
-    (Counts::of(passed, sent), fetched.and(outgoing))
+    put_all_down(&ctx.store).await;
+    let outcome = fetched.and(outgoing);
+    if outcome.is_ok() {
+        let _ = heartbeat::once(&ctx).await;
+    }
+    (Counts::of(passed, sent), outcome)
 }
 
 async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut tx = ctx.store.begin().await?;
     let resumed = tx.resume_attempts(now).await?;
     let held = tx.suspect_what_was_held(now).await?;
-    if let keys::own::Settled::Strange { .. } = keys::own::settle(ctx, &mut tx, false, now).await? {
-        tracing::warn!("the practice's key is another than before, and nobody was told: `cadre key rotate` tells them");
-    }
+    reload::settle_key(ctx, &mut tx, now).await?;
+    reload::forget(&mut tx).await?;
     tx.commit().await?;
     frozen::look(ctx, now).await?;
     ctx.forget_untried();
@@ -150,6 +156,7 @@ async fn send_once(ctx: &Arc<Context>) -> (Sent, Result<(), AppError>) {
         let mut sender = Sender::new(Arc::clone(ctx), smtp);
         let sent = sender.pass().await?;
         sender.quit().await;
+        note_sent(&ctx.store, sent, ctx.clock.now()).await?;
         Ok::<_, AppError>((sent, ticked))
     };
     match work.await {
@@ -161,22 +168,83 @@ async fn send_once(ctx: &Arc<Context>) -> (Sent, Result<(), AppError>) {
 
 /// When the last completed look into the mailbox began.
 pub const SEEN_UNTIL: &str = "seen_until";
+/// When a mail last left.
+pub const SENT_LAST: &str = "sent_last";
+
+async fn note_sent(store: &Store, sent: Sent, now: DateTime<Utc>) -> Result<(), AppError> {
+    if sent.sent == 0 {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    tx.set_meta_time(SENT_LAST, now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// One look at the clock and the outbox, finished.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    pub at: tokio::time::Instant,
+    /// Neither the database nor the submission server failed in it.
+    pub good: bool,
+}
+
+/// The context that counts now: a reload puts another one in its place, and each loop takes it between two passes.
+pub(super) type Live = channel::Receiver<Arc<Context>>;
+
+/// Whoever looks on is told of each round by it.
+pub(super) type Rounds = channel::Sender<Option<Round>>;
+
+/// How mailbox and outbox tell each other that there is something to do.
+struct Wake {
+    /// A letter was filed.
+    filed: Arc<Notify>,
+    /// A mail has left, whose copy may be to be filed.
+    sent: Arc<Notify>,
+}
+
+/// What tells the daemon to do something.
+#[derive(Clone)]
+pub struct Signals {
+    /// Set: end.
+    pub stop: channel::Receiver<bool>,
+    /// SIGHUP: read the configuration again.
+    pub reload: Arc<Notify>,
+}
 
 /// The daemon that is alone with its database, until `stop` is set; `_lock` proves that it is.
 ///
 /// # Errors
 /// Never for what servers do; only for what makes going on senseless.
-pub async fn run(ctx: Arc<Context>, _lock: &RunLock, stop: channel::Receiver<bool>) -> Result<(), AppError> {
+pub async fn run(ctx: Arc<Context>, _lock: &RunLock, signals: Signals) -> Result<(), AppError> {
     recover(&ctx, ctx.clock.now()).await?;
     let (_duty, on_duty) = channel::channel(true);
-    work(ctx, on_duty, stop).await;
+    attended(ctx, signals, async |live, rounds, stop| work(live, on_duty, rounds, stop).await).await;
     Ok(())
+}
+
+/// A daemon's work with what goes on beside it: the configuration is read again when that is asked for, and whoever
+/// looks on is told of each round.
+pub(super) async fn attended(
+    ctx: Arc<Context>,
+    signals: Signals,
+    work: impl AsyncFnOnce(Live, Rounds, channel::Receiver<bool>),
+) {
+    let Signals { stop, reload } = signals;
+    let (context, live) = channel::channel(ctx);
+    let (rounds, finished) = channel::channel(None);
+    // Tasks of their own, so that whoever looks on never waits for the work, nor the work for them.
+    let mut onlookers = tokio::task::JoinSet::new();
+    onlookers.spawn(metrics::serve(live.clone(), finished.clone()));
+    onlookers.spawn(heartbeat::beat(live.clone(), finished));
+    tokio::join!(work(live, rounds, stop.clone()), reload_loop(context, stop, reload));
+    onlookers.shutdown().await;
 }
 
 /// A gateway's work, until `stop` is set: it sends, and once it is `on_duty` it reads the mailbox and keeps the clock.
 /// It may be dropped at any instant, as it may be killed.
-pub async fn share(ctx: Arc<Context>, mut on_duty: channel::Receiver<bool>, stop: channel::Receiver<bool>) {
+pub async fn share(live: Live, mut on_duty: channel::Receiver<bool>, rounds: Rounds, stop: channel::Receiver<bool>) {
     let (recovered, ready) = channel::channel(false);
+    let ctx = Arc::clone(&live.borrow());
     let recovery = async {
         // This host may have seen what the database has lost, whoever has the mailbox.
         if let Err(error) = frozen::look(&ctx, ctx.clock.now()).await {
@@ -198,11 +266,12 @@ pub async fn share(ctx: Arc<Context>, mut on_duty: channel::Receiver<bool>, stop
             pause(&mut stop, TimeDelta::seconds(2)).await;
         }
     };
-    tokio::join!(recovery, work(Arc::clone(&ctx), ready, stop.clone()));
+    tokio::join!(recovery, work(live.clone(), ready, rounds, stop.clone()));
 }
 
 /// All that a daemon does, from then on that it is on duty; before, it sends.
-async fn work(ctx: Arc<Context>, on_duty: channel::Receiver<bool>, stop: channel::Receiver<bool>) {
+async fn work(live: Live, on_duty: channel::Receiver<bool>, rounds: Rounds, stop: channel::Receiver<bool>) {
+    let store = live.borrow().store.clone();
     let filed = Arc::new(Notify::new());
     let sent = Arc::new(Notify::new());
     let duty = async {
@@ -211,20 +280,48 @@ async fn work(ctx: Arc<Context>, on_duty: channel::Receiver<bool>, stop: channel
             on = on_duty.wait_for(|on| *on) => if on.is_err() { return },
             () = stopped(&mut ended) => return,
         }
-        let mailbox = mailbox_loop(Arc::clone(&ctx), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
-        tokio::join!(mailbox, alarm_loop(Arc::clone(&ctx), stop.clone()));
+        let mailbox = mailbox_loop(live.clone(), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
+        tokio::join!(mailbox, alarm_loop(live.clone(), stop.clone()));
     };
-    let outbox = outbox_loop(Arc::clone(&ctx), on_duty.clone(), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
+    let wake = Wake { filed: Arc::clone(&filed), sent: Arc::clone(&sent) };
+    let outbox = outbox_loop(live.clone(), on_duty.clone(), stop.clone(), wake, rounds);
     tokio::join!(duty, outbox);
     if *on_duty.borrow() {
-        put_all_down(&ctx).await;
+        put_all_down(&store).await;
+    }
+}
+
+/// Reads the configuration again whenever it is asked to. Before it is, systemd is told, and afterwards that all is
+/// ready, whether or not anything was changed.
+async fn reload_loop(context: channel::Sender<Arc<Context>>, mut stop: channel::Receiver<bool>, asked: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = asked.notified() => {}
+            () = stopped(&mut stop) => return,
+        }
+        crate::notify::reloading();
+        let ctx = Arc::clone(&context.borrow());
+        if let Some(new) = reload::reload(&ctx).await {
+            new.lexicon();
+            new.letters();
+            context.send_replace(new);
+        }
+        crate::notify::ready();
+    }
+}
+
+/// Waits until another context is in force than this one.
+async fn replaced(live: &mut Live, ctx: &Arc<Context>) {
+    if live.wait_for(|new| !Arc::ptr_eq(new, ctx)).await.is_err() {
+        // The daemon ends: that is said elsewhere.
+        std::future::pending::<()>().await;
     }
 }
 
 /// The program ends as it should: what it had in hand is not to blame.
-async fn put_all_down(ctx: &Context) {
+async fn put_all_down(store: &Store) {
     let down = async {
-        let mut tx = ctx.store.begin().await?;
+        let mut tx = store.begin().await?;
         tx.put_all_down().await?;
         tx.commit().await
     };
@@ -238,18 +335,23 @@ async fn stopped(stop: &mut channel::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn mailbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, filed: Arc<Notify>, sent: Arc<Notify>) {
+async fn mailbox_loop(mut live: Live, mut stop: channel::Receiver<bool>, filed: Arc<Notify>, sent: Arc<Notify>) {
     let mut backoff = Backoff::new(TimeDelta::seconds(2), TimeDelta::minutes(5));
     let mut limiter = LoginLimiter::new(10, TimeDelta::minutes(1));
     let watched = stop.clone();
     while !*stop.borrow() {
+        let ctx = Arc::clone(&live.borrow());
         let now = ctx.clock.now();
         if let Err(wait) = limiter.take(now) {
-            pause(&mut stop, wait).await;
+            let wait = wait.to_std().unwrap_or_default();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stopped(&mut stop) => {}
+            }
             continue;
         }
         let error = tokio::select! {
-            error = session(&ctx, &watched, &filed, &sent, &mut backoff) => error,
+            error = session(&ctx, &live, &watched, &filed, &sent, &mut backoff) => error,
             () = stopped(&mut stop) => return,
         };
         if let Err(error) = error {
@@ -265,7 +367,12 @@ async fn mailbox_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>, file
                 tracing::error!(%error, "the trouble couldn't be noted");
             }
             let until = backoff.failed(now, rand::random());
-            pause(&mut stop, until - now).await;
+            tokio::select! {
+                () = tokio::time::sleep((until - now).to_std().unwrap_or_default()) => {}
+                // What was wrong may be mended.
+                () = replaced(&mut live, &ctx) => {}
+                () = stopped(&mut stop) => {}
+            }
         }
     }
 }
@@ -278,9 +385,10 @@ pub(super) async fn pause(stop: &mut channel::Receiver<bool>, wait: TimeDelta) {
     }
 }
 
-/// One session with the mailbox, from log-in until it fails or the program ends.
+/// One session with the mailbox, from log-in until it fails, the configuration is another or the program ends.
 async fn session(
     ctx: &Arc<Context>,
+    live: &Live,
     stop: &channel::Receiver<bool>,
     filed: &Notify,
     sent: &Notify,
@@ -303,6 +411,7 @@ async fn session(
         if passed.fetched > 0 {
             filed.notify_one();
             tracing::info!(
+                event = "mailbox",
                 fetched = passed.fetched,
                 filed = passed.filed,
                 held = passed.held,
@@ -314,19 +423,21 @@ async fn session(
             filing::clean_others(ctx, &mut imap, now).await?;
             cleaned = Some(now);
         }
-        wait_for_mail(ctx, &mut imap, passed.inbox_next, stop, sent).await?;
-        if *stop.borrow() {
+        wait_for_mail(ctx, &mut imap, passed.inbox_next, live, stop, sent).await?;
+        if *stop.borrow() || !Arc::ptr_eq(&live.borrow(), ctx) {
             imap.logout().await;
             return Ok(());
         }
     }
 }
 
-/// Until there is mail (`listed` is how far INBOX was listed), a copy to file, the poll's time, or the end.
+/// Until there is mail (`listed` is how far INBOX was listed), a copy to file, the poll's time, another configuration, or
+/// the end.
 async fn wait_for_mail(
-    ctx: &Context,
+    ctx: &Arc<Context>,
     imap: &mut ImapSession,
     listed: Option<u32>,
+    live: &Live,
     stop: &channel::Receiver<bool>,
     sent: &Notify,
 ) -> Result<(), AppError> {
@@ -337,10 +448,11 @@ async fn wait_for_mail(
     if listed.zip(selected.uidnext).is_some_and(|(listed, next)| next > listed) {
         return Ok(());
     }
-    let mut stop = stop.clone();
+    let (mut live, mut stop) = (live.clone(), stop.clone());
     let woken = async {
         tokio::select! {
             () = stopped(&mut stop) => {}
+            () = replaced(&mut live, ctx) => {}
             () = sent.notified() => {}
         }
     };
@@ -358,20 +470,28 @@ async fn wait_for_mail(
 }
 
 async fn outbox_loop(
-    ctx: Arc<Context>,
+    mut live: Live,
     on_duty: channel::Receiver<bool>,
     mut stop: channel::Receiver<bool>,
-    filed: Arc<Notify>,
-    sent: Arc<Notify>,
+    wake: Wake,
+    rounds: Rounds,
 ) {
+    let mut ctx = Arc::clone(&live.borrow());
     let mut sender: Option<Sender> = None;
     let mut backoff = Backoff::new(TimeDelta::seconds(2), TimeDelta::minutes(1));
     while !*stop.borrow() {
+        if !Arc::ptr_eq(&live.borrow(), &ctx) {
+            ctx = Arc::clone(&live.borrow());
+            if let Some(mut sender) = sender.take() {
+                sender.quit().await;
+            }
+        }
         let on_duty = *on_duty.borrow();
         let outcome = match on_duty {
             true => outbox_pass(&ctx, &mut sender).await,
             false => standby_pass(&ctx, &mut sender).await,
         };
+        let good = outcome.as_ref().is_ok_and(|counts| !counts.unreachable);
         let mut wait = TICK;
         match outcome {
             Ok(counts) if counts.unreachable => {
@@ -382,8 +502,9 @@ async fn outbox_loop(
             Ok(counts) => {
                 backoff.succeeded();
                 if counts.sent > 0 {
-                    sent.notify_one();
+                    wake.sent.notify_one();
                     tracing::info!(
+                        event = "outbox",
                         sent = counts.sent,
                         deferred = counts.deferred,
                         failed = counts.failed,
@@ -394,10 +515,12 @@ async fn outbox_loop(
             Err(error) => note_trouble(&ctx, &error, "the outbox couldn't be worked on").await,
         }
         crate::notify::watchdog();
+        rounds.send_replace(Some(Round { at: tokio::time::Instant::now(), good }));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = filed.notified() => {}
+            () = wake.filed.notified() => {}
             () = ctx.alerted.notified() => {}
+            () = replaced(&mut live, &ctx) => {}
             () = stopped(&mut stop) => {}
         }
     }
@@ -407,8 +530,9 @@ async fn outbox_loop(
 }
 
 /// Runs alarm commands. They wait for no mail server, and no mail waits for them.
-async fn alarm_loop(ctx: Arc<Context>, mut stop: channel::Receiver<bool>) {
+async fn alarm_loop(live: Live, mut stop: channel::Receiver<bool>) {
     while !*stop.borrow() {
+        let ctx = Arc::clone(&live.borrow());
         if let Err(error) = health::run_pending(&ctx).await {
             tracing::error!(%error, "the alarm command couldn't be run");
         }
@@ -459,7 +583,9 @@ async fn send_pass(ctx: &Arc<Context>, sender: &mut Option<Sender>) -> Result<Se
             sender.insert(Sender::new(Arc::clone(ctx), smtp))
         }
     };
-    sender.pass().await
+    let sent = sender.pass().await?;
+    note_sent(&ctx.store, sent, ctx.clock.now()).await?;
+    Ok(sent)
 }
 
 /// Whether an error is a server's that may be well again.

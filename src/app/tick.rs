@@ -14,6 +14,7 @@ use super::intake::REQUEST_DAYS;
 use super::life;
 use super::post::{Owner, Post, Problem, Recipe};
 use super::reply::taken_days;
+use super::status::ENDING_KEYS;
 use crate::domain::lifecycle;
 use crate::domain::rhythm::{OpenTurn, Slot, digest_due, missed, reminder_due};
 use crate::model::{Channel, Kind};
@@ -182,6 +183,7 @@ async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(
     for code in changed {
         health::alarm_record(ctx, tx, &code, now).await?;
     }
+    let mut ending = Vec::new();
     for client in sound {
         // Also in a pause: it ends, and then they can't be written to.
         if !lifecycle::may_leave(client.state, Kind::KeyExpiry) || client.channel != Channel::OpenPgp {
@@ -190,6 +192,7 @@ async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(
         let Some(certificate) = ctx.client_certificate(&client) else { continue };
         let uses = [Purpose::Encrypt, Purpose::Sign];
         let Some((step, expires, days)) = step(&certificate, &uses, now) else { continue };
+        ending.push(client.code.to_string());
         if tx.notice_once(&notice_key(client.code.as_str(), &certificate, expires, step), now).await? {
             let recipe = Recipe::KeyExpiry { expires, days };
             Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
@@ -201,7 +204,8 @@ async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(
             health::alarm(ctx, tx, &Problem::key(Owner::Client, Some(&client.code), days), now).await?;
         }
     }
-    Ok(())
+    // So that `status` needn't open every client's certificate.
+    Ok(tx.set_meta(ENDING_KEYS, &serde_json::to_string(&ending).unwrap_or_default()).await?)
 }
 
 /// Once for each step of each expiry: a key that was prolonged expires again.

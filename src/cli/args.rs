@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A gateway for psychotherapy by e-mail: verified letters in, one considered, encrypted reply a day out.
 #[derive(Debug, Parser)]
@@ -29,8 +29,35 @@ pub struct Cli {
     /// Colours: auto is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: clap::ColorChoice,
+    /// How much is logged
+    #[arg(long, global = true, value_name = "LEVEL", env = "CADRE_LOG", default_value = "info")]
+    pub log: Level,
+    /// How it is logged; auto: with fields to the systemd journal under systemd, else as text on standard error
+    #[arg(long, global = true, value_name = "FORMAT", env = "CADRE_LOG_FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    /// A line of JSON for each
+    Json,
+    /// The systemd journal's own protocol
+    Journal,
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,9 +137,12 @@ pub enum Command {
     Verify,
     /// How things are: mailbox, sending, slots, queue, keys
     Status {
-        /// Print again every few seconds
+        /// Refresh the screen every 2 seconds until q or Ctrl-C; with --json a line each time
         #[arg(long)]
         watch: bool,
+        /// Only say why the gateway doesn't do its work: 0 while it does, else 1 (for containers)
+        #[arg(long, conflicts_with = "watch")]
+        healthy: bool,
     },
     /// What a package carries beside the program: manual pages, completions, example configuration and its schema
     #[command(hide = true)]

@@ -10,6 +10,12 @@ static CHOICE: OnceLock<ColorChoice> = OnceLock::new();
 /// Keeps what `--color` says, once.
 pub fn choose(choice: ColorChoice) {
     let _ = CHOICE.set(choice);
+    match choice {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
 }
 
 /// Whether this stream gets colours: as `--color` says, else on a terminal that has them, unless NO_COLOR is set.

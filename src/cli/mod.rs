@@ -12,6 +12,7 @@ mod init;
 mod journal;
 mod key;
 mod letters;
+mod log;
 mod migrate_store;
 mod progress;
 mod queue;
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
     let closed = harden::close();
     let cli = Cli::parse();
     colour::choose(cli.color);
-    quiet();
+    log::begin(cli.log, cli.log_format);
     if let Err(why) = closed {
         tracing::warn!("{why}: what is in memory could reach the disk");
     }
@@ -87,7 +88,14 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
     let done = match cli.command {
         Command::Init(args) => return init::init(&args, json).await,
         Command::Check { round_trip } => return check::check(config, json, round_trip).await,
-        Command::Status { watch } => return status::status(config, json, watch).await,
+        Command::Status { watch, healthy } => {
+            let show = match (healthy, watch) {
+                (true, _) => status::Show::Faults,
+                (_, true) => status::Show::Again,
+                _ => status::Show::Once,
+            };
+            return status::status(config, json, show).await;
+        }
         Command::Run { once } => {
             let others = cli.config.get(1..).unwrap_or_default();
             run::run(config, others, json, once).await
@@ -112,21 +120,6 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed(code)) => ExitCode::from(code),
     }
-}
-
-/// Log lines go to standard error, for the journal. The libraries that could log content are silent.
-fn quiet() {
-    use tracing_subscriber::EnvFilter;
-    let wanted = std::env::var("CADRE_LOG").unwrap_or_else(|_| "info".to_owned());
-    let level = if ["error", "warn", "info", "debug"].contains(&wanted.as_str()) { wanted } else { "info".to_owned() };
-    // Only Cadre's own lines: what libraries say could hold content, names or addresses.
-    let filter = EnvFilter::new(format!("off,cadre={level}"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour::on(&std::io::stderr()))
-        .with_target(false)
-        .init();
 }
 
 /// Prints an error with its causes, each of which names thing and remedy.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use futures::TryFutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::progress::Bar;
-use super::{Done, FAILED, complain, fail, open, print_json};
+use super::{Done, FAILED, Failed, complain, fail, open, print_json};
 use crate::app::context::Context;
-use crate::app::{AppError, gateway, supervisor};
+use crate::app::supervisor::{self, Signals};
+use crate::app::{AppError, gateway};
 use crate::letters::Letters;
 use crate::notify;
-use crate::store::RunLock;
+use crate::store::{RunLock, StoreError};
 
 /// More messages than this are a backlog, whose progress is shown.
 const BACKLOG: u64 = 100;
@@ -29,7 +30,7 @@ pub async fn run(config: &Path, others: &[PathBuf], json: bool, once: bool) -> D
         let ctx = Arc::new(open(config).await?);
         let lock = match ctx.store.is_shared() {
             true => None,
-            false => Some(ctx.store.lock().map_err(|error| fail(&error))?),
+            false => Some(alone(&ctx).await?),
         };
         for problem in ctx.letters_read().into_iter().flat_map(Letters::problems) {
             tracing::warn!(%problem, "an operator's letter isn't used");
@@ -44,6 +45,19 @@ pub async fn run(config: &Path, others: &[PathBuf], json: bool, once: bool) -> D
         done = done.and(pass(ctx, json).await);
     }
     done
+}
+
+/// The lock of the one that works on a SQLite database.
+async fn alone(ctx: &Context) -> Result<RunLock, Failed> {
+    let lock = match ctx.store.lock() {
+        Err(StoreError::Locked { .. }) => {
+            // `status` holds it for an instant, to see whether anybody has it.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            ctx.store.lock()
+        }
+        lock => lock,
+    };
+    lock.map_err(|error| fail(&error))
 }
 
 async fn pass(ctx: Arc<Context>, json: bool) -> Done {
@@ -79,11 +93,11 @@ async fn pass(ctx: Arc<Context>, json: bool) -> Done {
 }
 
 /// One practice: alone with its database, or a gateway among others.
-async fn serve(ctx: Arc<Context>, lock: Option<&RunLock>, stopped: watch::Receiver<bool>) -> Result<(), AppError> {
+async fn serve(ctx: Arc<Context>, lock: Option<&RunLock>, signals: Signals) -> Result<(), AppError> {
     match lock {
-        Some(lock) => supervisor::run(ctx, lock, stopped).await,
+        Some(lock) => supervisor::run(ctx, lock, signals).await,
         None => {
-            gateway::run(ctx, stopped).await;
+            gateway::run(ctx, signals).await;
             Ok(())
         }
     }
@@ -96,23 +110,32 @@ async fn daemon(practices: Vec<(Arc<Context>, Option<RunLock>)>) -> Done {
         ctx.letters();
     }
     let (stop, stopped) = watch::channel(false);
+    // Before systemd hears that all is ready: an early SIGHUP must not end the program.
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| fail(&error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| fail(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| fail(&error))?;
     let therapists: usize = practices.iter().map(|(ctx, _)| ctx.therapists().len()).sum();
-    tracing::info!(practices = practices.len(), therapists, "running");
+    tracing::info!(event = "start", practices = practices.len(), therapists, "running");
     notify::ready();
-    let work = practices.iter().map(|(ctx, lock)| serve(Arc::clone(ctx), lock.as_ref(), stopped.clone()));
+    let reloads: Vec<_> = practices.iter().map(|_| Arc::new(Notify::new())).collect();
+    let work = practices.iter().zip(&reloads).map(|((ctx, lock), reload)| {
+        let signals = Signals { stop: stopped.clone(), reload: Arc::clone(reload) };
+        serve(Arc::clone(ctx), lock.as_ref(), signals)
+    });
     let mut work = std::pin::pin!(futures::future::try_join_all(work).map_ok(drop));
-    let outcome = tokio::select! {
-        outcome = &mut work => outcome,
-        _ = terminate.recv() => end(&stop, work).await,
-        _ = interrupt.recv() => end(&stop, work).await,
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut work => break outcome,
+            _ = terminate.recv() => break end(&stop, work).await,
+            _ = interrupt.recv() => break end(&stop, work).await,
+            _ = hangup.recv() => reloads.iter().for_each(|reload| reload.notify_one()),
+        }
     };
     let close = futures::future::join_all(practices.iter().map(|(ctx, _)| close(ctx)));
     let _ = tokio::time::timeout(CLOSE_WITHIN, close).await;
     match outcome {
         Ok(()) => {
-            tracing::info!("ended");
+            tracing::info!(event = "end", "ended");
             Ok(())
         }
         Err(error) => {

@@ -185,7 +185,8 @@ pub struct Operator {
     pub address: Option<Address>,
     /// Run by `sh -c`, given nothing but a code and a class.
     pub alarm_command: Option<String>,
-    pub heartbeat_url: Option<String>,
+    /// `https://`, or `http://` of a loopback host.
+    pub heartbeat_url: Option<hyper::Uri>,
 }
 
 /// `[keys]`.
@@ -285,6 +286,30 @@ pub struct Digest {
     pub send: cron::Schedule,
 }
 
+/// Where metrics and health are served: never beyond this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A loopback address.
+    Tcp(std::net::SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// None: nothing is served.
+    pub listen: Option<Listen>,
+}
+
 /// `[intake]`.
 #[derive(Debug, Clone)]
 pub struct Intake {
@@ -354,6 +379,7 @@ pub struct Config {
     pub rhythm: Rhythm,
     pub digest: Digest,
     pub intake: Intake,
+    pub metrics: Metrics,
     /// Folder of the operator's own letter texts.
     pub letters_folder: Option<PathBuf>,
     /// Folder of the operator's own crisis lexicon.

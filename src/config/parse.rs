@@ -1,6 +1,6 @@
 //! Values of single keys: texts to types. Pure; faults carry cause and remedy, never a name or an address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
+use super::Listen;
 use crate::model::{Address, TherapistId};
 
 /// Why a value can't be taken.
@@ -352,12 +353,46 @@ pub(super) fn database(text: &str, folder: &Path) -> Result<DatabaseUrl, Fault> 
     path(file, folder).map(DatabaseUrl::File)
 }
 
-pub(super) fn url(text: &str) -> Result<String, Fault> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-            Ok(text.to_owned())
-        }
-        _ => fault("it is not a web address", "write an address that begins with https://"),
+/// An address that is asked for without saying anything: `https://`, or `http://` of this machine.
+pub(super) fn url(text: &str) -> Result<hyper::Uri, Fault> {
+    let remedy = "write an address that begins with https:// (http:// is only for 127.0.0.1, ::1 and localhost)";
+    let Ok(url) = text.parse::<hyper::Uri>() else { return fault("it is not a web address", remedy) };
+    let host = url.host().map(|host| host.trim_matches(['[', ']'])).filter(|host| !host.is_empty());
+    let (Some(scheme), Some(host)) = (url.scheme_str(), host) else { return fault("it is not a web address", remedy) };
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return fault("it has a user name or a password in it", "write the address without what stands before the @");
     }
+    match scheme {
+        "https" => Ok(url),
+        "http" if is_loopback(host) => Ok(url),
+        "http" => fault("whoever is on the way could answer in its place", remedy),
+        _ => fault("it is not a web address", remedy),
+    }
+}
+
+/// `127.0.0.1:9464`, `[::1]:9464` or `unix:PATH`.
+pub(super) fn listen(text: &str, folder: &Path) -> Result<Listen, Fault> {
+    let remedy =
+        "write a loopback address with a port, such as \"127.0.0.1:9464\", or \"unix:/run/cadre/metrics.sock\"";
+    if let Some(file) = text.strip_prefix("unix:") {
+        // The longest that the system takes, with its final NUL: sockaddr_un(7).
+        let path = path(file, folder)?;
+        return match path.as_os_str().len() {
+            _ if file.is_empty() => fault("there is no path after unix:", remedy),
+            1..108 => Ok(Listen::Unix(path)),
+            _ => fault("the path of a socket has at most 107 bytes", "write a shorter one"),
+        };
+    }
+    let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let Ok(address) = local.as_deref().unwrap_or(text).parse::<SocketAddr>() else {
+        return fault(format!("{} is not an address with a port", shown(text)), remedy);
+    };
+    if !address.ip().is_loopback() {
+        let cause = "it could be reached from other machines, and there is neither a log-in nor TLS";
+        return fault(cause, format!("{remedy}; a proxy with a log-in of its own can serve it further"));
+    }
+    if address.port() == 0 {
+        return fault("port 0 is another port at each start", remedy);
+    }
+    Ok(Listen::Tcp(address))
 }

@@ -13,7 +13,7 @@ use super::schema;
 use super::secrets::{Login, LoginMethod};
 use super::{
     Absence, Cadre, Config, Database, DatabasePlace, DatabaseServer, Digest, Env, Finding, Imap, Intake, Junk, Keys,
-    Limits, Operator, Practice, Rhythm, Severity, Smtp, Texts, Therapist, Tls,
+    Limits, Metrics, Operator, Practice, Rhythm, Severity, Smtp, Texts, Therapist, Tls,
 };
 use crate::model::{Language, TherapistId};
 
@@ -93,6 +93,7 @@ fn whole(r: &mut Reader<'_>) -> Option<Config> {
     let database = database(r);
     let rhythm = rhythm(r);
     let digest = digest(r);
+    let metrics = metrics(r);
     let letters = r.part("letters");
     let letters_folder = r.path(&letters, "folder");
     let crisis = r.part("crisis");
@@ -114,6 +115,7 @@ fn whole(r: &mut Reader<'_>) -> Option<Config> {
         rhythm: rhythm?,
         digest: digest?,
         intake: intake?,
+        metrics,
         letters_folder,
         lexicon_folder,
         therapists: therapists.into_iter().map(|(_, therapist)| therapist).collect::<Option<Vec<_>>>()?,
@@ -365,6 +367,12 @@ fn rhythm(r: &mut Reader<'_>) -> Option<Rhythm> {
 fn digest(r: &mut Reader<'_>) -> Option<Digest> {
     let part = r.part("digest");
     Some(Digest { send: r.parsed(&part, "send", parse::cron)? })
+}
+
+fn metrics(r: &mut Reader<'_>) -> Metrics {
+    let part = r.part("metrics");
+    let folder = r.folder().to_owned();
+    Metrics { listen: r.parsed(&part, "listen", |text| parse::listen(text, &folder)) }
 }
 
 fn intake(r: &mut Reader<'_>, ids: &[TherapistId]) -> Option<Intake> {

@@ -137,7 +137,8 @@ pub const SECTIONS: &[Section] = &[
                 "heartbeat_url",
                 Text,
                 Optional("\"https://heartbeat.example/cadre\""),
-                "To be asked for while all is well, so that silence is noticed. This version reads it and doesn't ask yet.",
+                "Asked for (GET, at most once a minute) while all is well, so that somebody else notices silence. https://, or \
+                 http:// of this machine. Nothing is said in it.",
             ),
         ],
     },
@@ -390,6 +391,18 @@ pub const SECTIONS: &[Section] = &[
             ),
             key("max_strangers", Count, Default("20"), "Answers an hour to strangers, all together."),
         ],
+    },
+    Section {
+        path: "metrics",
+        list: false,
+        commented: false,
+        doc: "Counts and states for Prometheus (/metrics) and for whoever watches (/healthz). No names, no addresses, no codes.",
+        keys: &[key(
+            "listen",
+            Text,
+            Optional("\"127.0.0.1:9464\""),
+            "Where they are served: a loopback address, or \"unix:\" and the path of a socket.",
+        )],
     },
     Section {
         path: "letters",

@@ -322,6 +322,33 @@ fn tls_may_be_off_only_on_this_machine() {
 }
 
 #[test]
+fn metrics_are_served_on_this_machine_only_and_the_heartbeat_is_asked_over_tls() {
+    let section = |line: &str| format!("{GOOD}\n[metrics]\n{line}\n");
+    let listen = |value: &str| good(&section(&format!("listen = \"{value}\""))).metrics.listen.unwrap().to_string();
+    assert_eq!(good(GOOD).metrics.listen, None);
+    assert_eq!(listen("127.0.0.1:9464"), "127.0.0.1:9464");
+    assert_eq!(listen("localhost:9464"), "127.0.0.1:9464");
+    assert_eq!(listen("[::1]:9464"), "[::1]:9464");
+    assert_eq!(listen("unix:/run/cadre/metrics.sock"), "unix:/run/cadre/metrics.sock");
+    assert_eq!(listen("unix:m.sock"), "unix:/etc/cadre/m.sock");
+    let too_long = format!("unix:{}", "x".repeat(120));
+    for bad in ["0.0.0.0:9464", "192.168.1.2:9464", "[::]:9464", "127.0.0.1", "127.0.0.1:0", "9464", "unix:", &too_long]
+    {
+        let found = errors(&section(&format!("listen = \"{bad}\"")));
+        assert_eq!(found.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>(), ["[metrics] listen"], "{bad}");
+    }
+    let url = |value: &str| format!("{GOOD}\n[operator]\naddress = \"o@o.example\"\nheartbeat_url = \"{value}\"\n");
+    for fine in ["https://hc.example/ping/1?a=b", "http://127.0.0.1:8000/", "http://[::1]/x", "http://localhost/"] {
+        assert!(good(&url(fine)).operator.heartbeat_url.is_some(), "{fine}");
+    }
+    for bad in
+        ["http://hc.example/", "ftp://127.0.0.1/", "hc.example", "/ping", "https://", "https://u:p@hc.example/", "x y"]
+    {
+        assert_eq!(errors(&url(bad)).len(), 1, "{bad}");
+    }
+}
+
+#[test]
 fn an_address_has_one_role() {
     let found = one_error("dr@exemple.example", "ECRIRE@Cabinet.example");
     assert_eq!(found.key, "[[therapist]] exemple.address");

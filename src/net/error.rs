@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 
-/// Which of the two servers.
+/// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     Imap,
     Smtp,
+    /// That of `[operator] heartbeat_url`.
+    Heartbeat,
 }
 
 impl fmt::Display for Service {
@@ -15,6 +17,7 @@ impl fmt::Display for Service {
         f.write_str(match self {
             Self::Imap => "IMAP",
             Self::Smtp => "SMTP",
+            Self::Heartbeat => "heartbeat",
         })
     }
 }

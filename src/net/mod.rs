@@ -1,4 +1,5 @@
-//! The adapters to IMAP and SMTP: sessions, folders, submission; nothing about letters.
+//! The adapters to IMAP and SMTP: sessions, folders, submission; nothing about letters. And a little HTTP for the
+//! operator.
 //!
 //! async-imap carries IMAP and lettre carries SMTP; both stand on one stream of ours (`transport.rs`:
 //! a time-out on every single read and write, a bound on what may come, STARTTLS without leftovers).
@@ -12,6 +13,7 @@
 pub mod autoconfig;
 pub mod backoff;
 mod error;
+pub mod http;
 pub mod imap;
 pub mod providers;
 pub mod smtp;

@@ -276,9 +276,14 @@ impl Practice {
 
     /// Starts any command in the background.
     pub fn spawn(&self, args: &[&str]) -> Result<Daemon> {
+        self.start(self.command(args)?)
+    }
+
+    /// Starts what [`Practice::command`] made, changed at will.
+    pub fn start(&self, mut command: Command) -> Result<Daemon> {
         let log = self.dir.join(format!("log-{}", super::mail::nonce()));
         let file = fs::File::create(&log)?;
-        let child = self.command(args)?.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
         Ok(Daemon { child, log })
     }
 }
@@ -331,10 +336,13 @@ impl Daemon {
 
     /// SIGTERM; the exit status, within `limit`.
     pub fn terminate(&mut self, limit: Duration) -> Result<Option<i32>> {
-        use nix::sys::signal::{Signal, kill};
-        use nix::unistd::Pid;
-        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
+        self.signal(nix::sys::signal::Signal::SIGTERM)?;
         self.wait_end(limit)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
+        Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id().try_into()?), signal)?)
     }
 
     /// Waits until it ends by itself (a failpoint); None where a signal ended it.

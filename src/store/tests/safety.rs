@@ -496,6 +496,7 @@ async fn no_query_reads_a_whole_table() {
                 let partial = [
                     "message_held",
                     "turn_due",
+                    "one_open_turn",
                     "outbox_due",
                     "outbox_unfinished",
                     "copy_pending",
