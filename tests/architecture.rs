@@ -23,7 +23,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("secret", 4),
     ("clock", 4),
     ("failpoint", 4),
-    ("notify", 4),
+    ("notify", 3),
     ("lib", 5),
 ];
 const LONGEST_FILE: usize = 600;

@@ -51,7 +51,7 @@ pub fn scene() -> Result<Scene> {
 
 /// A letter of Marie's, signed and encrypted.
 pub fn letter(scene: &Scene, text: &str) -> Result<()> {
-    scene.letter(&scene.marie, "Sujet-corbeau", text, march(2, 7, 50))
+    scene.letter(&scene.marie, "Sujet-corbeau", text, march(2, 4, 50))
 }
 
 /// Waits until so many of Marie's letters are filed.

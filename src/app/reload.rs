@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::AppError;
 use super::absence;
-use super::context::Context;
+use super::context::{Context, Therapist};
 use super::keys;
 use crate::config::{Config, DatabasePlace, Env, Finding, Severity};
 use crate::letters::Letters;
@@ -127,10 +127,26 @@ async fn take(ctx: &Context, config: Config, now: DateTime<Utc>) -> (Option<Arc<
         Ok(new) => new,
         Err(error) => return (None, vec![finding(&config, &error)]),
     };
+    let gone = certificates_gone(ctx, &new);
+    if !gone.is_empty() {
+        return (None, gone);
+    }
     match settle(&new, now).await {
         Ok(()) => (Some(Arc::new(new)), Vec::new()),
         Err(error) => (None, vec![finding(&config, &error)]),
     }
+}
+
+/// Therapists who could be written to and couldn't be any more. A start waits for a certificate; a daemon that works
+/// doesn't give one up for a file that isn't there.
+fn certificates_gone(ctx: &Context, new: &Context) -> Vec<Finding> {
+    let had = |therapist: &Therapist| ctx.therapist(therapist.id()).is_some_and(|known| known.certificate().is_some());
+    let gone = |therapist: &Therapist| {
+        let key = format!("[[therapist]] {}.certificate", therapist.id());
+        let cause = format!("the file {} is missing", therapist.settings.certificate.display());
+        new.config.finding(Severity::Error, &key, &cause, "put it there, or write the path of the one before")
+    };
+    new.therapists().iter().filter(|one| one.certificate().is_none() && had(one)).map(|one| gone(one)).collect()
 }
 
 /// An error that has no line of the file, with its causes.

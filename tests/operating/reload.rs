@@ -16,7 +16,8 @@ const TAKEN: &str = "the configuration was read again";
 const REFUSED: &str = "nothing was changed";
 
 fn due(scene: &Scene, code: &str) -> Result<String> {
-    Ok(scene.thread(code)?["turn"]["due"].as_str().context("no due date")?.to_owned())
+    let thread = scene.thread(code)?;
+    Ok(thread["turn"]["due"].as_str().with_context(|| format!("no due date: {thread:#}"))?.to_owned())
 }
 
 fn reload(daemon: &mut Daemon, says: &str) -> Result<String> {
