@@ -151,8 +151,9 @@ pub struct Context {
     pub lines: Lines,
     /// Likewise.
     lexicon: OnceLock<Lexicon>,
-    /// Somebody is in danger: the outbox is worked, and alarm commands are run, at once.
-    pub alerted: Arc<Notify>,
+    /// Something was filed: the outbox is worked at once.
+    pub to_send: Arc<Notify>,
+    /// Somebody is in danger: alarm commands are run at once.
     pub called: Arc<Notify>,
     pub limits: Limits,
     certificates: Mutex<HashMap<ClientId, CachedCertificate>>,
@@ -229,8 +230,8 @@ impl Context {
     /// [`StartError`].
     pub async fn reopened(&self, config: Config) -> Result<Self, StartError> {
         let files = Files::read(&config)?;
-        let (alerted, called) = (Arc::clone(&self.alerted), Arc::clone(&self.called));
-        Self::with(config, files, self.clock.clone(), self.store.clone(), alerted, called).await
+        let (to_send, called) = (Arc::clone(&self.to_send), Arc::clone(&self.called));
+        Self::with(config, files, self.clock.clone(), self.store.clone(), to_send, called).await
     }
 
     async fn with(
@@ -238,7 +239,7 @@ impl Context {
         files: Files,
         clock: Clock,
         store: Store,
-        alerted: Arc<Notify>,
+        to_send: Arc<Notify>,
         called: Arc<Notify>,
     ) -> Result<Self, StartError> {
         let ctx = Self {
@@ -256,7 +257,7 @@ impl Context {
             letters: files.letters,
             lines: files.lines,
             lexicon: files.lexicon,
-            alerted,
+            to_send,
             called,
             certificates: Mutex::new(HashMap::new()),
             untried_copies: Mutex::new(HashSet::new()),

@@ -1,5 +1,7 @@
 //! What became of outgoing mail: recorded, its copy sealed to the therapist, people told of failures.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
@@ -8,7 +10,7 @@ use super::compose::{self, WaitingLetter};
 use super::crisis;
 use super::life;
 use super::post::Cause;
-use super::send::{Claimed, Ended, Sender, Sent, is_about_danger, is_theirs};
+use super::send::{Claimed, Clerk, Ended, Sent, is_about_danger, is_theirs};
 use super::unreached::{Unreached, unreached};
 use crate::domain::delivery::{Failure, Next, Outcome, after_attempt};
 use crate::failpoint::failpoint;
@@ -20,22 +22,14 @@ const DANGER_WAIT: TimeDelta = TimeDelta::seconds(30);
 /// Nobody could be asked: tried again after this time at the latest.
 const UNREACHABLE_WAIT: TimeDelta = TimeDelta::minutes(2);
 
-impl Sender {
+impl Clerk {
     /// Commits what came of attempts.
     pub(super) async fn record(&self, ended: Vec<Ended>, total: &mut Sent) -> Result<(), AppError> {
         if ended.is_empty() {
             return Ok(());
         }
-        let mut copies = Vec::with_capacity(ended.len());
-        for one in &ended {
-            let Claimed { row, message, client, .. } = &one.claimed;
-            copies.push(match (message, client) {
-                (Some(message), Some(client)) if one.outcome == Outcome::Delivered && is_theirs(row.kind) => {
-                    self.copy(message, client, one.at).await?
-                }
-                _ => None,
-            });
-        }
+        let copies = ended.iter().map(|one| self.copy_of(one));
+        let copies = futures::future::try_join_all(copies).await?;
         let owed: Vec<MessageRow> = ended
             .iter()
             .zip(&copies)
@@ -100,15 +94,28 @@ impl Sender {
         Ok(())
     }
 
+    /// The copy of what was sent, where it is the therapist's own words.
+    async fn copy_of(&self, ended: &Ended) -> Result<Option<Vec<u8>>, AppError> {
+        let Claimed { row, message, client, .. } = &ended.claimed;
+        match (message, client) {
+            (Some(message), Some(client)) if ended.outcome == Outcome::Delivered && is_theirs(row.kind) => {
+                self.copy(message, client, ended.at).await
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The sent copy, sealed to the therapist: from now on the server can't read it.
     async fn copy(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, AppError> {
         let Some(therapist) = self.ctx.therapist(&client.therapist) else { return Ok(None) };
         let Some(sealed) = self.ctx.store.read().await?.blob(message.id).await? else { return Ok(None) };
-        let copy = WaitingLetter::open(&self.ctx, &sealed, now.max(message.at)).and_then(|letter| {
-            let mail = super::write::copy_for_therapist(&self.ctx, &therapist, client, message, letter, now);
-            compose::seal_to_therapist(&self.ctx, &therapist, &mail)
+        let (ctx, message, client) = (Arc::clone(&self.ctx), message.clone(), client.clone());
+        let copying = tokio::task::spawn_blocking(move || {
+            let letter = WaitingLetter::open(&ctx, &sealed, now.max(message.at))?;
+            let mail = super::write::copy_for_therapist(&ctx, &therapist, &client, &message, letter, now);
+            compose::seal_to_therapist(&ctx, &therapist, &mail)
         });
-        match copy {
+        match copying.await? {
             Ok(sealed) => Ok(Some(sealed)),
             Err(error) => {
                 tracing::error!(%error, "the copy of a sent letter can't be sealed to the therapist; it isn't kept");

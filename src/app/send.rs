@@ -3,17 +3,19 @@
 //! The attempt and the next try are committed before anything is dialled. A mail that is claimed counts as one whose dot
 //! was sent until this process knows better, so that a crash can only repeat the very same bytes.
 
-use std::collections::HashSet;
+mod line;
+mod queue;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use futures::StreamExt as _;
 use serde_json::json;
 
 use super::AppError;
-use super::compose::{self, MailError};
+use super::compose::MailError;
 use super::context::Context;
 use super::frozen;
-use super::guard;
 use super::health;
 use super::keys;
 use super::life;
@@ -25,21 +27,17 @@ use crate::domain::delivery::{Attempts, Outcome, begin_attempt};
 use crate::domain::lifecycle;
 use crate::domain::rhythm::{Release, Slot, WaitingReply, release};
 use crate::failpoint::failpoint;
-use crate::model::{Address, Kind, MessageState, OutboxRow, OutboxState};
-use crate::net::{NetError, SendOutcome, SendResult, SmtpSubmitter, Stage};
-use crate::notify;
+use crate::model::{Address, Kind, MessageState, OutboxState};
+use crate::net::SmtpSubmitter;
 use crate::pgp::{CertProblem, Purpose};
 use crate::store::{Client, Finish, Message, Outbox, StoreError, Tx};
+use line::Line;
+pub use line::NULL_PATH_REFUSED;
+use queue::Queue;
 
-/// Results that are committed together when many mails leave: a commit costs more than a mail.
-const RECORDED_TOGETHER: usize = 8;
-const BATCH: u32 = 16;
 /// A mail whose recipient's certificate can't be used is looked at again after this time; an alert sooner.
 const KEY_WAIT: TimeDelta = TimeDelta::hours(1);
 const ALERT_KEY_WAIT: TimeDelta = TimeDelta::minutes(1);
-/// Remembered when a server refuses `MAIL FROM:<>`.
-pub const NULL_PATH_REFUSED: &str = "smtp.null_path_refused";
-
 /// What one pass over the outbox did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
@@ -52,14 +50,27 @@ pub struct Sent {
     pub unreachable: bool,
 }
 
+impl Sent {
+    fn add(&mut self, other: Self) {
+        self.released += other.released;
+        self.digests += other.digests;
+        self.sent += other.sent;
+        self.deferred += other.deferred;
+        self.failed += other.failed;
+        self.unreachable |= other.unreachable;
+    }
+}
+
 /// The sending half of the program.
 pub struct Sender {
+    clerk: Clerk,
+    line: Line,
+}
+
+/// What is done with the database: mails are claimed before they leave, and what became of them is recorded.
+#[derive(Clone)]
+pub(super) struct Clerk {
     pub(super) ctx: Arc<Context>,
-    smtp: SmtpSubmitter,
-    /// The server's health has been noted as good.
-    told_well: bool,
-    /// Whether it refuses `MAIL FROM:<>`, once that is known.
-    null_path_refused: Option<bool>,
 }
 
 /// A mail that is composed and claimed.
@@ -99,6 +110,9 @@ struct Draft {
     client: Option<Client>,
 }
 
+/// A mail with its bytes, or why it can't be sealed; none where they are frozen already.
+type Sealed = (Draft, Result<Option<Vec<u8>>, MailError>);
+
 /// Whether an error is the database's own and not one mail's.
 fn concerns_all(error: &AppError) -> bool {
     matches!(error, AppError::Store(StoreError::Db(_) | StoreError::Fenced) | AppError::Task)
@@ -106,7 +120,7 @@ fn concerns_all(error: &AppError) -> bool {
 
 impl Sender {
     pub fn new(ctx: Arc<Context>, smtp: SmtpSubmitter) -> Self {
-        Self { ctx, smtp, told_well: false, null_path_refused: None }
+        Self { line: Line::new(Arc::clone(&ctx), smtp), clerk: Clerk { ctx } }
     }
 
     /// Sends everything that is due; ends when nothing is, or when the server can't be asked. Each mail is
@@ -115,86 +129,117 @@ impl Sender {
     /// # Errors
     /// [`AppError`] of the database; what servers say is in [`Sent`].
     pub async fn pass(&mut self) -> Result<Sent, AppError> {
+        let Self { clerk, line } = self;
         let mut total = Sent::default();
-        let mut seen: HashSet<OutboxRow> = HashSet::new();
-        if self.ctx.key.certificate().revocation().is_some() {
+        if clerk.ctx.key.certificate().revocation().is_some() {
             // What it signs would be believed by nobody, or by those who don't know yet.
             tracing::error!(
                 "the practice's key is revoked: nothing leaves until `cadre key rotate` has made a new one"
             );
             return Ok(total);
         }
-        let frozen = frozen::since(&mut self.ctx.store.read().await?).await?.is_some();
+        let frozen = frozen::since(&mut clerk.ctx.store.read().await?).await?.is_some();
         if frozen {
             tracing::error!(
                 "an older database stands in the place of the newer one: nothing leaves until `cadre queue resume`"
             );
         }
-        loop {
-            let now = self.ctx.clock.now();
-            let limit = BATCH.saturating_add(u32::try_from(seen.len()).unwrap_or(u32::MAX));
-            self.ctx.store.reserve(now, BATCH).await?;
-            let (mut rows, changed) = self.ctx.store.read().await?.claimable(now, limit).await?;
-            health::put_aside(&self.ctx, &changed, now).await?;
-            rows.retain(|row| !seen.contains(&row.id));
-            rows.truncate(BATCH as usize);
-            if rows.is_empty() {
-                return Ok(total);
-            }
-            seen.extend(rows.iter().map(|row| row.id));
-            if frozen {
-                rows.retain(|row| row.kind == Kind::HealthAlarm);
-            }
-            let claimed = self.claim(rows, now, &mut total).await?;
-            failpoint("claimed");
-            // One by one where there are few, so that a crash repeats as little as can be.
-            let group = if claimed.len() < RECORDED_TOGETHER { 1 } else { RECORDED_TOGETHER };
-            let mut ended = Vec::with_capacity(group);
-            for one in claimed {
-                notify::watchdog();
-                ended.push(self.hand_over(one, &mut total).await?);
-                if ended.len() >= group {
-                    self.record(std::mem::take(&mut ended), &mut total).await?;
-                }
-            }
-            self.record(ended, &mut total).await?;
+        let mut queue = Queue::new(frozen);
+        let mut batch = clerk.claim_next(&mut queue, &mut total).await?;
+        while !batch.is_empty() {
+            // The next ones are written and sealed while these leave.
+            let mut ahead = Sent::default();
+            let leaving = line.hand_over_all(clerk, batch, &mut total);
+            let (left, next) = tokio::join!(leaving, clerk.claim_next(&mut queue, &mut ahead));
+            left?;
+            batch = next?;
+            total.add(ahead);
             if total.unreachable {
-                return Ok(total);
+                // They are claimed already: their attempts end too, without dialling.
+                line.hand_over_all(clerk, batch, &mut total).await?;
+                break;
+            }
+            if batch.is_empty() {
+                // What those that left have brought about.
+                batch = clerk.claim_next(&mut queue, &mut total).await?;
             }
         }
+        Ok(total)
     }
 
     /// Says good-bye to the server.
     pub async fn quit(&mut self) {
-        self.smtp.quit().await;
+        self.line.quit().await;
+    }
+}
+
+impl Clerk {
+    /// Claims the next mails that are due; none: there are no more.
+    async fn claim_next(&self, queue: &mut Queue, total: &mut Sent) -> Result<Vec<Claimed>, AppError> {
+        loop {
+            let now = self.ctx.clock.now();
+            let limit = queue.limit();
+            self.ctx.store.reserve(now, limit).await?;
+            let (rows, changed) = self.ctx.store.read().await?.claimable(now, limit).await?;
+            health::put_aside(&self.ctx, &changed, now).await?;
+            let Some(mut rows) = queue.fresh(rows, limit) else { continue };
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            if queue.frozen {
+                rows.retain(|row| row.kind == Kind::HealthAlarm);
+            }
+            let claimed = self.claim(rows, now, total).await?;
+            failpoint("claimed");
+            if !claimed.is_empty() {
+                return Ok(claimed);
+            }
+        }
+    }
+
+    /// Looks at a mail and seals it, beside others.
+    async fn write_and_seal(self, row: Outbox, now: DateTime<Utc>) -> (Outbox, Result<Option<Sealed>, AppError>) {
+        let sealed = match self.look(&row, now).await {
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+            Ok(Some(Look { written, message, client })) => {
+                let words = written.as_ref().and_then(Written::closing);
+                let draft = Draft { row: row.clone(), bytes: None, words, message, client };
+                match written {
+                    None => Ok(Some((draft, Ok(None)))),
+                    Some(written) => {
+                        let ctx = Arc::clone(&self.ctx);
+                        let sealing = tokio::task::spawn_blocking(move || written.seal(&ctx, now).map(Some)).await;
+                        sealing.map(|bytes| Some((draft, bytes))).map_err(AppError::from)
+                    }
+                }
+            }
+        };
+        (row, sealed)
     }
 
     /// Composes what may leave and commits its attempt; what may not is moved or ended.
     async fn claim(&self, rows: Vec<Outbox>, now: DateTime<Utc>, total: &mut Sent) -> Result<Vec<Claimed>, AppError> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let mut looks = futures::stream::iter(rows)
+            .map(|row| tokio::spawn(self.clone().write_and_seal(row, now)))
+            .buffered(cores * 2);
         let mut drafts = Vec::new();
-        for row in rows {
-            match self.look(&row, now).await {
-                Ok(Some(Look { written, message, client })) => {
-                    let ctx = Arc::clone(&self.ctx);
-                    let words = written.as_ref().and_then(Written::closing);
-                    let sealing = written.map(|w| tokio::task::spawn_blocking(move || w.seal(&ctx, now)));
-                    drafts.push((sealing, Draft { row, bytes: None, words, message, client }));
-                }
-                Ok(None) => {}
-                Err(error) if concerns_all(&error) => return Err(error),
-                Err(error) => self.set_aside(&row, &error, now, total).await?,
+        while let Some(look) = looks.next().await {
+            match look? {
+                (_, Ok(sealed)) => drafts.extend(sealed),
+                (_, Err(error)) if concerns_all(&error) => return Err(error),
+                (row, Err(error)) => self.set_aside(&row, &error, now, total).await?,
             }
         }
         let mut claimed = Vec::new();
         let mut tx = self.ctx.store.begin().await?;
-        for (sealing, mut draft) in drafts {
-            if let Some(sealing) = sealing {
-                match sealing.await? {
-                    Ok(bytes) => draft.bytes = Some(bytes),
-                    Err(error) => {
-                        self.unsealable(&mut tx, &draft.row, draft.client.as_ref(), &error, now, total).await?;
-                        continue;
-                    }
+        for (mut draft, sealed) in drafts {
+            match sealed {
+                Ok(bytes) => draft.bytes = bytes,
+                Err(error) => {
+                    self.unsealable(&mut tx, &draft.row, draft.client.as_ref(), &error, now, total).await?;
+                    continue;
                 }
             }
             let row = draft.row.clone();
@@ -261,6 +306,7 @@ impl Sender {
         }
         if let (Some(message), Some(client)) = (&message, &client)
             && self.needs_a_day(message, client, now)
+            && !self.leaves_now(message, client, now).await?
         {
             let mut tx = self.ctx.store.begin().await?;
             let leaves = self.may_leave(&mut tx, row, message, client, now).await?;
@@ -325,6 +371,39 @@ impl Sender {
             }
     }
 
+    /// Whether a reply leaves now, and nothing has to be moved for it. It is asked again when the attempt is committed.
+    async fn leaves_now(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> Result<bool, AppError> {
+        let mut read = self.ctx.store.read().await?;
+        let release = self.release(&mut read, message, client, now).await?;
+        Ok(matches!(release, Some((Release::Leave { .. }, _))))
+    }
+
+    /// What the rhythm says of a waiting reply, and its slot; None: its client is not in treatment.
+    async fn release(
+        &self,
+        tx: &mut Tx,
+        message: &Message,
+        client: &Client,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Release, DateTime<Utc>)>, AppError> {
+        let Some(therapist) = self.ctx.therapist(&client.therapist) else {
+            return Err(AppError::NoTherapist { therapist: client.therapist.clone() });
+        };
+        if !client.state.in_treatment() {
+            return Ok(None);
+        }
+        let schedule = self.ctx.schedule(&therapist, client);
+        let at = message.slot.unwrap_or(now);
+        let waiting = WaitingReply {
+            newest_answered: message.answers,
+            signed_at: message.signed_at.unwrap_or(message.at),
+            leaving: false,
+            slot: Slot { at, day: message.leave_day.unwrap_or_else(|| schedule.local_day(at)) },
+        };
+        let taken = reply::taken_days(tx, client, Some(message.id), now).await?;
+        Ok(Some((release(&schedule, now, &waiting, &taken), at)))
+    }
+
     /// Whether a waiting reply leaves now; moves it (or the one that holds the day) where it doesn't.
     async fn may_leave(
         &self,
@@ -334,23 +413,11 @@ impl Sender {
         client: &Client,
         now: DateTime<Utc>,
     ) -> Result<bool, AppError> {
-        let Some(therapist) = self.ctx.therapist(&client.therapist) else {
-            return Err(AppError::NoTherapist { therapist: client.therapist.clone() });
-        };
-        let schedule = self.ctx.schedule(&therapist, client);
-        if !client.state.in_treatment() {
+        let Some((release, at)) = self.release(tx, message, client, now).await? else {
             put_off(tx, row, now + KEY_WAIT).await?;
             return Ok(false);
-        }
-        let at = message.slot.unwrap_or(now);
-        let waiting = WaitingReply {
-            newest_answered: message.answers,
-            signed_at: message.signed_at.unwrap_or(message.at),
-            leaving: false,
-            slot: Slot { at, day: message.leave_day.unwrap_or_else(|| schedule.local_day(at)) },
         };
-        let taken = reply::taken_days(tx, client, Some(message.id), now).await?;
-        match release(&schedule, now, &waiting, &taken) {
+        match release {
             Release::Leave { .. } => Ok(true),
             Release::LeaveAndMoveOther { day, other_to } => {
                 if let Some(other) = tx.reply_on_day(client.id, day).await? {
@@ -483,68 +550,6 @@ impl Sender {
         }
         Ok(())
     }
-
-    async fn hand_over(&mut self, claimed: Claimed, total: &mut Sent) -> Result<Ended, AppError> {
-        let (outcome, error, word) = if total.unreachable {
-            // Nobody answered the one before: the rest of the batch waits too, without dialling.
-            (Outcome::Unreachable, None, "smtp-unreachable".to_owned())
-        } else {
-            match guard::check(claimed.row.kind, &claimed.bytes, &claimed.to) {
-                Err(error) => {
-                    tracing::error!(kind = %claimed.row.kind, %error, "the guard refused a mail");
-                    (Outcome::Guarded, None, "guarded".to_owned())
-                }
-                // Stopped for a while: another gateway may be sending it.
-                Ok(()) if !self.ctx.store.lives() => return Err(StoreError::Fenced.into()),
-                Ok(()) => {
-                    failpoint("handing-over");
-                    self.dial(&claimed).await?
-                }
-            }
-        };
-        failpoint("handed-over");
-        let now = self.ctx.clock.now();
-        match (&error, outcome) {
-            (Some(error), Outcome::Unreachable) => {
-                total.unreachable = true;
-                health::unwell(&self.ctx, "smtp", error, now).await?;
-                self.told_well = false;
-            }
-            (_, Outcome::Guarded | Outcome::Unreachable) => {}
-            _ if self.told_well => {}
-            _ => {
-                health::well(&self.ctx, "smtp", now).await?;
-                self.told_well = true;
-            }
-        }
-        Ok(Ended { claimed, outcome, word, at: now })
-    }
-
-    /// One attempt; a server that refuses the null return path is asked again with the practice's own.
-    async fn dial(&mut self, claimed: &Claimed) -> Result<(Outcome, Option<NetError>, String), AppError> {
-        let practice = self.ctx.config.practice.address.clone();
-        let refused = match self.null_path_refused {
-            Some(refused) => refused,
-            None => self.ctx.store.read().await?.meta(NULL_PATH_REFUSED).await?.is_some(),
-        };
-        self.null_path_refused = Some(refused);
-        let null = compose::has_null_path(claimed.row.kind) && !refused;
-        // Names nobody, and is known to who has the mail in hand only.
-        let envid = claimed.row.mail_id.as_deref().and_then(|id| id.split('@').next());
-        let from: Option<&Address> = if null { None } else { Some(&practice) };
-        let to = std::slice::from_ref(&claimed.to);
-        let mut outcome = self.smtp.send_tracked(from, to, &claimed.bytes, envid).await;
-        if outcome.refused_null_path() && !outcome.refused_size() {
-            outcome = self.smtp.send_tracked(Some(&practice), to, &claimed.bytes, envid).await;
-            if outcome.stage > Stage::MailFrom {
-                let mut tx = self.ctx.store.begin().await?;
-                tx.set_meta(NULL_PATH_REFUSED, "1").await?;
-                tx.commit().await?;
-                self.null_path_refused = Some(true);
-            }
-        }
-        Ok(judge(outcome))
-    }
 }
 
 /// Not before then; the bytes of what a server may have stay as they are.
@@ -574,27 +579,4 @@ pub(super) const fn is_theirs(kind: Kind) -> bool {
             | Kind::Farewell
             | Kind::Video
     )
-}
-
-/// What an attempt came to, as the rules see it, with a word for `queue list`.
-fn judge(outcome: SendOutcome) -> (Outcome, Option<NetError>, String) {
-    match outcome.result {
-        SendResult::Accepted { .. } => (Outcome::Delivered, None, String::new()),
-        SendResult::Temporary { code, .. } => (Outcome::Temporary { code }, None, format!("temporary {code}")),
-        SendResult::Permanent { code, .. } => (Outcome::Permanent { code }, None, format!("refused {code}")),
-        SendResult::NotSent(NetError::Unsupported { .. }) => {
-            (Outcome::Permanent { code: 550 }, None, "not supported by the server".to_owned())
-        }
-        // The server was there and hung up on this mail.
-        SendResult::NotSent(error) if outcome.stage >= Stage::RcptTo => {
-            (Outcome::Temporary { code: 421 }, Some(error), "cut off".to_owned())
-        }
-        SendResult::NotSent(error) => {
-            let word = health::word(&error).to_owned();
-            (Outcome::Unreachable, Some(error), word)
-        }
-        SendResult::MaybeDelivered(error) => {
-            (Outcome::MaybeDelivered, Some(error), "no answer after the dot".to_owned())
-        }
-    }
 }

@@ -519,7 +519,7 @@ async fn outbox_loop(
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = wake.filed.notified() => {}
-            () = ctx.alerted.notified() => {}
+            () = ctx.to_send.notified() => {}
             () = replaced(&mut live, &ctx) => {}
             () = stopped(&mut stop) => {}
         }

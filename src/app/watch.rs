@@ -1,5 +1,6 @@
 //! The mailbox: list, fetch ahead, prepare on all cores, commit in groups, then touch the originals.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ const RESCAN_INBOX: TimeDelta = TimeDelta::minutes(1);
 const RESCAN_JUNK: TimeDelta = TimeDelta::hours(1);
 /// Messages committed together.
 const GROUP: usize = 64;
+/// So many are committed when their originals are touched before more is fetched.
+const TOUCHED_TOGETHER: usize = 128;
 /// Bytes fetched with one command, and so the most that waits in memory ahead of the cryptography.
 const FETCH_BYTES: u64 = 8 << 20;
 const FETCH_COUNT: usize = 64;
@@ -200,9 +203,8 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// Fetches ahead of the cryptography, prepares in order on all cores, commits in groups and touches
-    /// the originals of each group. `false` when some message has to be looked at again.
-    /// With `alone`, one is committed before the next is prepared.
+    /// Brings all of them in and touches the originals. `false` when some message has to be looked at again. With
+    /// `alone`, one is committed before the next is taken in hand.
     async fn run(
         &mut self,
         imap: &mut ImapSession,
@@ -210,53 +212,82 @@ impl Intake<'_> {
         alone: bool,
         arrived: &impl Fn(&Entry) -> Arrived,
     ) -> Result<bool, AppError> {
-        if entries.is_empty() {
-            return Ok(true);
+        let Some(first) = entries.first() else { return Ok(true) };
+        let folder = arrived(first).folder;
+        let mut clean = true;
+        if alone {
+            for entry in entries {
+                clean &= self.bring_in(imap, vec![entry], &folder, arrived).await?;
+            }
+        } else {
+            clean = self.bring_in(imap, entries, &folder, arrived).await?;
         }
-        let folder = arrived(&entries[0]).folder;
+        Ok(clean)
+    }
+
+    /// Fetches ahead of the cryptography, prepares in order on all cores, and commits in groups, each while the next is
+    /// being prepared. Between two fetches the originals of what is committed are touched, so that the server works at
+    /// the same time as we do.
+    async fn bring_in(
+        &mut self,
+        imap: &mut ImapSession,
+        entries: Vec<Entry>,
+        folder: &str,
+        arrived: &impl Fn(&Entry) -> Arrived,
+    ) -> Result<bool, AppError> {
         let limit = self.ctx.config.intake.max_message;
         let count = entries.len() as u64;
         let (sender, receiver) = mpsc::channel::<Item>(FETCH_COUNT * 2);
+        let (done, ready) = mpsc::channel(GROUP);
         let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
         let (large, fit): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.size > limit);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let (at_once, group) = if alone { (1, 1) } else { (cores * 2, GROUP) };
         let ctx = Arc::clone(self.ctx);
-        let prepared =
-            futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
-                .ready_chunks(group)
-                .then(|items| take_in_hand(Arc::clone(&ctx), items))
-                .flat_map(|taken| {
-                    let (items, error) = taken.map_or_else(|error| (Vec::new(), Some(error)), |items| (items, None));
-                    futures::stream::iter(items.into_iter().map(Ok).chain(error.map(Err)))
-                })
-                .map(|item| {
-                    let ctx = Arc::clone(&ctx);
-                    let handle = tokio::runtime::Handle::current();
-                    async move {
-                        let item = item?;
-                        let joined = tokio::task::spawn_blocking(move || prepare_item(&ctx, &handle, item)).await;
-                        joined.map_err(AppError::from)
-                    }
-                })
-                .buffered(at_once)
-                .ready_chunks(group);
-        let fetch = fetch_all(imap, fit, large, sender, &room, arrived);
-        let commit = async {
+        let prepared = stream_of(receiver)
+            .ready_chunks(GROUP)
+            .then(|items| take_in_hand(Arc::clone(&ctx), items))
+            .flat_map(|taken| {
+                let (items, error) = taken.map_or_else(|error| (Vec::new(), Some(error)), |items| (items, None));
+                futures::stream::iter(items.into_iter().map(Ok).chain(error.map(Err)))
+            })
+            .map(|item| {
+                let ctx = Arc::clone(&ctx);
+                let handle = tokio::runtime::Handle::current();
+                async move {
+                    let item = item?;
+                    let joined = tokio::task::spawn_blocking(move || prepare_item(&ctx, &handle, item)).await;
+                    joined.map_err(AppError::from)
+                }
+            })
+            .buffered(cores * 2);
+        let prepare = async {
             let mut prepared = std::pin::pin!(prepared);
-            let (mut clean, mut done) = (true, 0);
-            while let Some(group) = prepared.next().await {
-                done += group.len() as u64;
+            while let Some(one) = prepared.next().await {
+                if done.send(one).await.is_err() {
+                    break;
+                }
+            }
+            drop(done);
+        };
+        let committed = Cell::new(0);
+        let source = Source { ctx: self.ctx, folder, committed: &committed };
+        let fetch = fetch_all(imap, &source, fit, large, sender, &room, arrived);
+        let commit = async {
+            let mut groups = std::pin::pin!(stream_of(ready).ready_chunks(GROUP));
+            let mut clean = true;
+            while let Some(group) = groups.next().await {
+                let many = group.len();
                 clean &= self.commit(group).await?;
+                committed.set(committed.get() + many);
                 if let Some(onlooker) = self.ctx.onlooker.get() {
-                    onlooker(done, count);
+                    onlooker(committed.get() as u64, count);
                 }
             }
             Ok::<bool, AppError>(clean)
         };
-        let (fetched, clean) = tokio::join!(fetch, commit);
+        let (fetched, (), clean) = tokio::join!(fetch, prepare, commit);
         let clean = clean?;
-        finish(self.ctx, imap, &folder).await?;
+        finish(self.ctx, imap, folder).await?;
         fetched?;
         Ok(clean)
     }
@@ -298,8 +329,9 @@ impl Intake<'_> {
         absence::refresh(self.ctx, &mut read).await?;
         keys::arrived::refresh(self.ctx, &mut read).await?;
         drop(read);
+        // What is filed is passed on while its original is still being taken away.
+        self.ctx.to_send.notify_one();
         if ready.iter().any(|(_, prepared)| is_danger(prepared)) {
-            self.ctx.alerted.notify_one();
             self.ctx.called.notify_one();
         }
         for (arrived, outcome) in outcomes {
@@ -485,8 +517,21 @@ fn prepare_item(ctx: &Context, handle: &tokio::runtime::Handle, item: Item) -> A
     }
 }
 
+/// What a channel brings, as a stream.
+fn stream_of<T>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> {
+    futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
+}
+
+/// Where messages are fetched from, and how many of them are committed by now.
+struct Source<'a> {
+    ctx: &'a Context,
+    folder: &'a str,
+    committed: &'a Cell<usize>,
+}
+
 async fn fetch_all(
     imap: &mut ImapSession,
+    source: &Source<'_>,
     fit: Vec<Entry>,
     large: Vec<Entry>,
     sender: mpsc::Sender<Item>,
@@ -494,12 +539,17 @@ async fn fetch_all(
     arrived: &impl Fn(&Entry) -> Arrived,
 ) -> Result<(), AppError> {
     let entries: BTreeMap<u32, Entry> = fit.iter().map(|entry| (entry.uid, entry.clone())).collect();
+    let mut touched = 0;
     for batch in batches(&fit, FETCH_BYTES, FETCH_COUNT) {
         let kib = |uid: &u32| entries.get(uid).map_or(1, |entry| entry.size / 1024 + 1);
         let total: u64 = batch.iter().map(kib).sum();
         let wanted = u32::try_from(total).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB);
         let Ok(permit) = Arc::clone(room).acquire_many_owned(wanted).await else { return Ok(()) };
         let permit = Arc::new(permit);
+        if source.committed.get() - touched >= TOUCHED_TOGETHER {
+            touched = source.committed.get();
+            finish(source.ctx, imap, source.folder).await?;
+        }
         let fetched = imap.fetch(&batch).await;
         failpoint("fetched");
         for (uid, raw) in fetched.mails {

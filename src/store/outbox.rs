@@ -208,9 +208,9 @@ impl Tx {
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
-    /// Up to `limit` mails that this gateway may attempt now ([`Store::reserve`](super::Store::reserve)): alerts pass every queue, safety letters come next, then
-    /// those of the earliest `not_before`. And the
-    /// rows among them that something else than Cadre changed: to be put aside, so that they block no other.
+    /// Up to `limit` mails that this gateway may attempt now ([`Store::reserve`](super::Store::reserve)): alerts pass
+    /// every queue, safety letters come next, then those of the earliest `not_before`. And the rows among them that
+    /// something else than Cadre changed: to be put aside, so that they block no other.
     ///
     /// # Errors
     /// [`StoreError::Db`].
@@ -220,9 +220,12 @@ impl Tx {
         limit: u32,
     ) -> Result<(Vec<Outbox>, Vec<OutboxRow>), StoreError> {
         let sql = columns!(
-            "WHERE state IN ('waiting', 'leaving') AND next_attempt <= $1 AND COALESCE(claimed_by, '') = $3 \
+            "WHERE id IN (SELECT id FROM outbox WHERE state IN ('waiting', 'leaving') AND next_attempt <= $1 \
+             AND COALESCE(claimed_by, '') = $3 \
              ORDER BY CASE kind WHEN 'alert' THEN 0 WHEN 'safety' THEN 1 WHEN 'safety-violence' THEN 1 \
-             WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id LIMIT $2"
+             WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id LIMIT $2) \
+             ORDER BY CASE kind WHEN 'alert' THEN 0 WHEN 'safety' THEN 1 WHEN 'safety-violence' THEN 1 \
+             WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id"
         );
         let gateway = self.gateway().unwrap_or_default();
         let query = sql::query(sql).bind(micros(now)).bind(i64::from(limit)).bind(gateway);
