@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::AppError;
 use super::context::{Context, Therapist};
-use super::health::sound_clients;
 use super::locum::{self, Paper};
 pub use super::locum::{agree, locum_for, locum_now, stands_in};
 use super::post::{Post, Recipe};
@@ -266,8 +265,7 @@ pub(super) fn is_told(client: &Client) -> bool {
 }
 
 async fn told(tx: &mut Tx, id: &TherapistId) -> Result<Vec<Client>, AppError> {
-    let (sound, _) = sound_clients(tx).await?;
-    Ok(sound.into_iter().filter(|client| client.therapist == *id && is_told(client)).collect())
+    Ok(tx.clients_of(id).await?.sound.into_iter().filter(is_told).collect())
 }
 
 fn count(n: usize) -> u32 {
@@ -282,9 +280,8 @@ async fn move_owed(
     change: Change,
     now: DateTime<Utc>,
 ) -> Result<(), AppError> {
-    let id = therapist.id();
-    let (sound, _) = sound_clients(tx).await?;
-    for client in sound.into_iter().filter(|client| client.therapist == *id && client.state.in_treatment()) {
+    let clients = tx.clients_of(therapist.id()).await?.sound;
+    for client in clients.into_iter().filter(|client| client.state.in_treatment()) {
         move_turn(ctx, tx, therapist, &client, change, now).await?;
         let schedule = ctx.schedule(therapist, &client);
         for reply in tx.pending_replies(client.id).await? {
@@ -442,13 +439,13 @@ async fn take_step(
 
 /// A letter may have been read before an absence was known and filed after it: its slot moves too.
 async fn heal(ctx: &Context, tx: &mut Tx, therapist: &Therapist, now: DateTime<Utc>) -> Result<(), AppError> {
-    for turn in tx.open_turns().await? {
+    for turn in tx.open_turns_of(therapist.id()).await? {
         let lost = turn.due_at.is_some_and(|due| therapist.schedule.is_absent(therapist.schedule.local_day(due)));
         if !lost {
             continue;
         }
         let client = tx.client(turn.client).await.ok().flatten();
-        if let Some(client) = client.filter(|c| c.therapist == *therapist.id() && c.state.in_treatment()) {
+        if let Some(client) = client.filter(|c| c.state.in_treatment()) {
             move_turn(ctx, tx, therapist, &client, Change::Added, now).await?;
         }
     }

@@ -5,7 +5,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::AppError;
 use super::context::{Context, Therapist};
 use super::enrol;
-use super::health;
 use super::intake;
 use super::life;
 use super::post::{Post, Recipe};
@@ -38,11 +37,10 @@ pub async fn enqueue(
 
 /// The digest of one therapist, arranged.
 pub async fn sheet(ctx: &Context, tx: &mut Tx, therapist: &Therapist, at: DateTime<Utc>) -> Result<Digest, AppError> {
-    let (sound, _) = health::sound_clients(tx).await?;
+    let own = tx.clients_of(therapist.id()).await?.sound;
     // Whose alert nobody has answered, in whatever state they are.
     let open_alerts = tx.open_alerts().await?;
     let alerts: Vec<Option<ClientId>> = open_alerts.iter().map(|alert| alert.what.client).collect();
-    let own: Vec<Client> = sound.into_iter().filter(|client| client.therapist == *therapist.id()).collect();
     let clients: Vec<Client> = own
         .iter()
         .filter(|c| {
@@ -214,11 +212,10 @@ async fn waiting_lines<'c>(
     therapist: &Therapist,
     find: &impl Fn(Option<crate::model::ClientId>) -> Option<&'c Client>,
 ) -> Result<Vec<WaitingLine>, AppError> {
-    let waiting = tx.all_waiting().await?;
+    let waiting = tx.waiting_of(therapist.id()).await?;
     Ok(waiting
         .iter()
         .filter(|message| message.kind == Kind::Reply || message.kind.is_own_words())
-        .filter(|message| message.therapist.as_ref() == Some(therapist.id()))
         .filter_map(|message| {
             let client = find(message.client)?;
             Some(WaitingLine {
@@ -351,7 +348,7 @@ fn absence(ctx: &Context, therapist: &Therapist, now: DateTime<Utc>) -> Option<A
 /// What is due at a slot and not answered: for the reminder.
 pub async fn due_lines(tx: &mut Tx, therapist: &Therapist, slot: DateTime<Utc>) -> Result<Vec<DueLine>, AppError> {
     let mut lines = Vec::new();
-    for turn in tx.open_turns().await? {
+    for turn in tx.open_turns_of(therapist.id()).await? {
         if turn.due_at.is_none_or(|due| due > slot) {
             continue;
         }
@@ -360,7 +357,7 @@ pub async fn due_lines(tx: &mut Tx, therapist: &Therapist, slot: DateTime<Utc>) 
             Ok(None) | Err(StoreError::Tampered { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
-        if client.therapist != *therapist.id() || !client.state.in_treatment() || client.care.muted {
+        if !client.state.in_treatment() || client.care.muted {
             continue;
         }
         let letters = tx.letters_in_turn(turn.id).await?;

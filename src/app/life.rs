@@ -339,8 +339,7 @@ pub async fn notice(
 /// # Errors
 /// [`AppError`].
 pub async fn tick(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
-    let (clients, _) = super::health::sound_clients(tx).await?;
-    for client in clients.iter().filter(|client| client.state == ClientState::Discharged) {
+    for client in &tx.clients_in(ClientState::Discharged).await?.sound {
         let since = client.care.since.unwrap_or(client.created_at);
         if now - since >= lifecycle::ARCHIVE_AFTER
             && let Err(forbidden) = change(ctx, tx, client, Event::Archive, Actor::Clock, now).await?

@@ -13,7 +13,6 @@ use serde_json::json;
 use super::AppError;
 use super::absence::{is_told, nearest, running, slot_after};
 use super::context::{Context, Therapist};
-use super::health::sound_clients;
 use super::post::{self, Post, Recipe};
 use super::prepare::Sealed;
 use super::therapist::Mail;
@@ -237,9 +236,8 @@ pub(super) async fn begin(
 
 /// The clients who agreed, and whose letters come to the therapist.
 async fn covered(tx: &mut Tx, therapist: &TherapistId) -> Result<Vec<Client>, AppError> {
-    let (sound, _) = sound_clients(tx).await?;
-    let agreed = |client: &Client| client.therapist == *therapist && client.care.locum_consent.is_some();
-    Ok(sound.into_iter().filter(|client| agreed(client) && is_told(client)).collect())
+    let agreed = |client: &Client| client.care.locum_consent.is_some() && is_told(client);
+    Ok(tx.clients_of(therapist).await?.sound.into_iter().filter(agreed).collect())
 }
 
 /// `J'ACCEPTE LE REMPLACEMENT` in verified mail: from now on this client's unanswered letters are sealed to a locum

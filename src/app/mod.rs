@@ -4,6 +4,7 @@ pub mod absence;
 pub mod compose;
 pub mod context;
 pub mod crisis;
+pub mod daily;
 pub mod database;
 pub mod digest;
 pub mod enrol;

@@ -31,8 +31,6 @@ const FAILED_WITHIN: TimeDelta = TimeDelta::days(3);
 const REQUESTS_WITHIN: TimeDelta = TimeDelta::days(7);
 /// A mailbox that wasn't read for so long needs a look.
 const SILENT_FOR: TimeDelta = TimeDelta::minutes(35);
-/// The last words on clients' keys that end soon: a JSON list of codes, written once a day.
-pub(super) const ENDING_KEYS: &str = "keys.ending";
 
 /// Something that a person has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,7 +298,7 @@ pub async fn read(
         state.slots.insert(member.id.to_string(), slot);
     }
     let known = tx.meta(CURRENT).await?;
-    let clients = ending_keys(&mut tx).await?;
+    let clients = ending_keys(&mut tx, now).await?;
     drop(tx);
     staff_keys(&mut state, staff, known);
     for client in clients {
@@ -326,14 +324,11 @@ async fn originals(config: &Config, tx: &mut Tx) -> Result<u64, StoreError> {
     Ok(pending)
 }
 
-/// Those whose keys were about to end when they were last looked at, as they are now; a record that was changed by
-/// something else is left to its own alarm.
-async fn ending_keys(tx: &mut Tx) -> Result<Vec<Client>, StoreError> {
-    let listed = tx.meta(ENDING_KEYS).await?.and_then(|text| serde_json::from_str::<Vec<String>>(&text).ok());
+/// Those whose keys end soon; a record that was changed by something else is left to its own alarm.
+async fn ending_keys(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Client>, StoreError> {
     let mut clients = Vec::new();
-    for code in listed.unwrap_or_default() {
-        let Ok(code) = code.parse::<ClientCode>() else { continue };
-        match tx.client_by_code(&code).await {
+    for id in tx.keys_expiring(now + KEY_WARNING).await? {
+        match tx.client(id).await {
             Ok(client) => clients.extend(client.filter(|client| client.state.in_treatment())),
             Err(StoreError::Tampered { .. } | StoreError::Corrupt { .. }) => {}
             Err(error) => return Err(error),

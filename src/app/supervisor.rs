@@ -1,5 +1,7 @@
 //! `run` and `run --once`: who works when, what happens when a server goes away, how it ends.
 
+mod once;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tokio::sync::{Notify, watch as channel};
 use super::AppError;
 use super::absence;
 use super::context::Context;
+use super::daily::daily;
 use super::filing;
 use super::frozen;
 use super::health;
@@ -24,80 +27,12 @@ use super::tick::tick;
 use super::watch::{self, Passed};
 use crate::net::{Backoff, IdleEnd, ImapSession, LoginLimiter, NetError, SmtpSubmitter};
 use crate::store::{RunLock, Store};
+pub use once::{Counts, once};
 
 /// IDLE is given up and begun again after this time: well before the 29 minutes of RFC 2177.
 const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(5);
-
-/// Counts of `run --once`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    pub fetched: u32,
-    pub filed: u32,
-    pub held: u32,
-    pub dropped: u32,
-    pub failed: u32,
-    pub released: u32,
-    pub digests: u32,
-    pub sent: u32,
-    pub deferred: u32,
-}
-
-impl Counts {
-    fn of(passed: Passed, sent: Sent) -> Self {
-        Self {
-            fetched: passed.fetched,
-            filed: passed.filed,
-            held: passed.held,
-            dropped: passed.dropped,
-            failed: passed.failed + sent.failed,
-            released: sent.released,
-            digests: sent.digests,
-            sent: sent.sent,
-            deferred: sent.deferred,
-        }
-    }
-}
-
-/// One pass: fetch, release, digest, send; by who is alone with the database, or has its mailbox. Servers that fail are
-/// named, and the other half is done all the same.
-///
-/// # Errors
-/// The first error, with the counts of what was done.
-pub async fn once(ctx: Arc<Context>) -> (Counts, Result<(), AppError>) {
-    let mut passed = Passed::default();
-    let now = ctx.clock.now();
-    let fetched = match recover(&ctx, now).await {
-        Ok(()) => fetch_once(&ctx, &mut passed).await,
-        Err(error) => Err(error),
-    };
-    // The command doesn't wait for a mail server, nor the mails for the command.
-    let ((sent, outgoing), called) = tokio::join!(send_once(&ctx), health::run_pending(&ctx));
-    if let Err(error) = called {
-        tracing::error!(%error, "the alarm command couldn't be run");
-    }
-    let fetched = match fetched {
-        Ok(Some(mut imap)) => {
-            // Sent letters have copies too.
-            let inbox = imap.written_name(&ctx.config.imap.inbox);
-            let finished = filing::finish(&ctx, &mut imap, &inbox).await;
-            imap.logout().await;
-            finished
-        }
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = health::run_pending(&ctx).await {
-        tracing::error!(%error, "the alarm command couldn't be run");
-    }
-    put_all_down(&ctx.store).await;
-    let outcome = fetched.and(outgoing);
-    if outcome.is_ok() {
-        let _ = heartbeat::once(&ctx).await;
-    }
-    (Counts::of(passed, sent), outcome)
-}
 
 async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
     let mut tx = ctx.store.begin().await?;
@@ -118,52 +53,6 @@ async fn recover(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
         tracing::info!(resumed, "attempts that an earlier run left unfinished are made again");
     }
     Ok(())
-}
-
-async fn fetch_once(ctx: &Arc<Context>, passed: &mut Passed) -> Result<Option<ImapSession>, AppError> {
-    let began = ctx.clock.now();
-    let outcome = async {
-        let mut imap = ImapSession::connect(&settings::imap(&ctx.config).await?).await?;
-        watch::pass(ctx, &mut imap, passed).await?;
-        filing::clean_others(ctx, &mut imap, began).await?;
-        Ok::<_, AppError>(imap)
-    }
-    .await;
-    let now = ctx.clock.now();
-    match outcome {
-        Ok(imap) => {
-            health::well(ctx, "imap", now).await?;
-            let mut tx = ctx.store.begin().await?;
-            tx.set_meta_time(SEEN_UNTIL, began).await?;
-            tx.commit().await?;
-            Ok(Some(imap))
-        }
-        Err(error) => {
-            if let AppError::Net(net) = &error {
-                health::unwell(ctx, "imap", net, now).await?;
-            }
-            Err(error)
-        }
-    }
-}
-
-async fn send_once(ctx: &Arc<Context>) -> (Sent, Result<(), AppError>) {
-    let work = async {
-        let now = ctx.clock.now();
-        let seen = ctx.store.read().await?.meta_time(SEEN_UNTIL).await?;
-        let ticked = tick(ctx, seen, now).await;
-        let smtp = SmtpSubmitter::new(settings::smtp(&ctx.config).await?);
-        let mut sender = Sender::new(Arc::clone(ctx), smtp);
-        let sent = sender.pass().await?;
-        sender.quit().await;
-        note_sent(&ctx.store, sent, ctx.clock.now()).await?;
-        Ok::<_, AppError>((sent, ticked))
-    };
-    match work.await {
-        Ok((sent, _)) if sent.unreachable => (sent, Err(AppError::SmtpUnreachable)),
-        Ok(done) => done,
-        Err(error) => (Sent::default(), Err(error)),
-    }
 }
 
 /// When the last completed look into the mailbox began.
@@ -281,7 +170,7 @@ async fn work(live: Live, on_duty: channel::Receiver<bool>, rounds: Rounds, stop
             () = stopped(&mut ended) => return,
         }
         let mailbox = mailbox_loop(live.clone(), stop.clone(), Arc::clone(&filed), Arc::clone(&sent));
-        tokio::join!(mailbox, alarm_loop(live.clone(), stop.clone()));
+        tokio::join!(mailbox, daily_loop(live.clone(), stop.clone()), alarm_loop(live.clone(), stop.clone()));
     };
     let wake = Wake { filed: Arc::clone(&filed), sent: Arc::clone(&sent) };
     let outbox = outbox_loop(live.clone(), on_duty.clone(), stop.clone(), wake, rounds);
@@ -539,6 +428,24 @@ async fn alarm_loop(live: Live, mut stop: channel::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             () = ctx.called.notified() => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+}
+
+/// Does what is to be done once a day. No mail waits for it, however many clients there are.
+async fn daily_loop(live: Live, mut stop: channel::Receiver<bool>) {
+    while !*stop.borrow() {
+        let ctx = Arc::clone(&live.borrow());
+        let done = tokio::select! {
+            done = daily(&ctx, ctx.clock.now()) => done,
+            () = stopped(&mut stop) => return,
+        };
+        if let Err(error) = done {
+            note_trouble(&ctx, &error, "what is to be done once a day couldn't all be done").await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
             () = stopped(&mut stop) => {}
         }
     }

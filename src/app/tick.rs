@@ -1,4 +1,4 @@
-//! What the clock brings about: digests, reminders, missed slots, expiring keys, erasures.
+//! What the clock brings about: digests, reminders, missed slots. What is done once a day is in `daily`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -10,19 +10,11 @@ use super::crisis;
 use super::digest;
 use super::enrol;
 use super::health;
-use super::intake::REQUEST_DAYS;
-use super::life;
-use super::post::{Owner, Post, Problem, Recipe};
+use super::post::{Post, Problem, Recipe};
 use super::reply::taken_days;
-use super::status::ENDING_KEYS;
-use crate::domain::lifecycle;
 use crate::domain::rhythm::{OpenTurn, Slot, digest_due, missed, reminder_due};
-use crate::model::{Channel, Kind};
-use crate::pgp::{Certificate, Purpose};
+use crate::model::Kind;
 use crate::store::{StoreError, Turn, Tx};
-
-/// Days before and after expiry at which owner and operator are told.
-const KEY_NOTICES: [i64; 3] = [30, 14, 1];
 
 /// How many misses running a client is told of: a promise that is broken a third time is none. Then the operator has
 /// been alarmed, and the digest shows it.
@@ -47,7 +39,6 @@ pub async fn tick(ctx: &Context, seen_until: Option<DateTime<Utc>>, now: DateTim
     }
     outcomes.push(enrol::tick::tick(ctx, now).await);
     outcomes.push(health::watch_letters(ctx, now).await);
-    outcomes.push(daily(ctx, now).await);
     outcomes.into_iter().collect()
 }
 
@@ -139,107 +130,15 @@ async fn missed_turn(
     Ok(())
 }
 
-/// Once a day: keys about to expire, requests that are old enough to be erased.
-async fn daily(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
-    let mut tx = ctx.store.begin().await?;
-    let last = tx.meta_time("daily").await?;
-    if last.is_some_and(|last| now >= last && now - last < TimeDelta::hours(12)) {
-        return Ok(());
-    }
-    tx.set_meta_time("daily", now).await?;
-    key_notices(ctx, &mut tx, now).await?;
-    life::tick(ctx, &mut tx, now).await?;
-    enrol::tick::forget_declined(ctx, &mut tx, now).await?;
-    enrol::tick::renewals(ctx, &mut tx, now).await?;
-    let erased = tx.erase_requests(now - TimeDelta::days(REQUEST_DAYS)).await?;
-    if erased > 0 {
-        tx.journal(now, "requests-erased", None, json!({ "count": erased })).await?;
-    }
-    tx.commit().await?;
-    health::watch_journal(ctx, now).await
-}
-
-async fn key_notices(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
-    for therapist in ctx.therapists().iter() {
-        // A key is announced for what it is used for: the archive signs nothing.
-        let mut owners = vec![(Owner::Practice, ctx.key.certificate())];
-        owners.extend(therapist.certificate().map(|certificate| (Owner::Therapist, certificate)));
-        owners.extend(ctx.archive.as_ref().map(|archive| (Owner::Archive, archive)));
-        for (owner, certificate) in owners {
-            let uses: &[Purpose] =
-                if matches!(owner, Owner::Archive) { &[Purpose::Encrypt] } else { &[Purpose::Encrypt, Purpose::Sign] };
-            let Some((step, expires, days)) = step(certificate, uses, now) else { continue };
-            let key = notice_key(&therapist.id().0, certificate, expires, step);
-            if !tx.notice_once(&key, now).await? {
-                continue;
-            }
-            let fingerprint = certificate.fingerprint();
-            let recipe = Recipe::StaffKeyExpiry { owner, fingerprint, expires, days };
-            Post::to_therapist(Kind::StaffKeyExpiry, therapist.id(), None, now).enqueue(ctx, tx, &recipe, now).await?;
-            health::alarm(ctx, tx, &Problem::key(owner, None, days), now).await?;
-        }
-    }
-    let (sound, changed) = health::sound_clients(tx).await?;
-    for code in changed {
-        health::alarm_record(ctx, tx, &code, now).await?;
-    }
-    let mut ending = Vec::new();
-    for client in sound {
-        // Also in a pause: it ends, and then they can't be written to.
-        if !lifecycle::may_leave(client.state, Kind::KeyExpiry) || client.channel != Channel::OpenPgp {
-            continue;
-        }
-        let Some(certificate) = ctx.client_certificate(&client) else { continue };
-        let uses = [Purpose::Encrypt, Purpose::Sign];
-        let Some((step, expires, days)) = step(&certificate, &uses, now) else { continue };
-        ending.push(client.code.to_string());
-        if tx.notice_once(&notice_key(client.code.as_str(), &certificate, expires, step), now).await? {
-            let recipe = Recipe::KeyExpiry { expires, days };
-            Post::to_client(Kind::KeyExpiry, client.id, now).enqueue(ctx, tx, &recipe, now).await?;
-            let fingerprint = certificate.fingerprint();
-            let recipe = Recipe::StaffKeyExpiry { owner: Owner::Client, fingerprint, expires, days };
-            Post::to_therapist(Kind::StaffKeyExpiry, &client.therapist, Some(client.id), now)
-                .enqueue(ctx, tx, &recipe, now)
-                .await?;
-            health::alarm(ctx, tx, &Problem::key(Owner::Client, Some(&client.code), days), now).await?;
-        }
-    }
-    // So that `status` needn't open every client's certificate.
-    Ok(tx.set_meta(ENDING_KEYS, &serde_json::to_string(&ending).unwrap_or_default()).await?)
-}
-
-/// Once for each step of each expiry: a key that was prolonged expires again.
-fn notice_key(whose: &str, certificate: &Certificate, expires: DateTime<Utc>, step: &str) -> String {
-    format!("key:{whose}:{}:{}:{step}", certificate.fingerprint(), expires.timestamp())
-}
-
 /// Days until a key expires, begun ones counted: 1 on the last day, 0 or less once it has expired.
 pub fn days_left(expires: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
     let left = expires - now;
     if left > TimeDelta::zero() { (left - TimeDelta::nanoseconds(1)).num_days() + 1 } else { left.num_days() }
 }
 
-/// Which notice is due: 30, 14 or 1 days before, or after. A key without expiry has none.
-fn step(certificate: &Certificate, uses: &[Purpose], now: DateTime<Utc>) -> Option<(&'static str, DateTime<Utc>, i64)> {
-    // A key that was revoked doesn't expire any more: that was told.
-    let expires = certificate.expires_for(uses, now).filter(|_| certificate.revocation().is_none())?;
-    let days = days_left(expires, now);
-    let word = if days <= 0 {
-        "expired"
-    } else if days <= KEY_NOTICES[2] {
-        "1"
-    } else if days <= KEY_NOTICES[1] {
-        "14"
-    } else if days <= KEY_NOTICES[0] {
-        "30"
-    } else {
-        return None;
-    };
-    Some((word, expires, days))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::post::Owner;
     use super::*;
 
     #[test]

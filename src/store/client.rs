@@ -182,7 +182,7 @@ fn tampered(code: &str, id: i64) -> StoreError {
     code.parse().map_or(StoreError::Corrupt { table: TABLE, row: id }, |code| StoreError::Tampered { code })
 }
 
-fn open(vault: &Vault, row: &Row) -> Result<Client, StoreError> {
+pub(super) fn open(vault: &Vault, row: &Row) -> Result<Client, StoreError> {
     let raw = Raw::read(row)?;
     let read = Reader::new(vault, TABLE, row)?;
     if !vault::same(&raw.mac(vault), read.get("mac")?) {
@@ -313,6 +313,7 @@ impl Tx {
 
     async fn set_handles(&mut self, id: i64, certificate: Option<&Certificate>) -> Result<(), StoreError> {
         sql::query("DELETE FROM client_key WHERE client_id = $1").bind(id).execute(&mut self.conn).await?;
+        self.forget_key_expiry(id, certificate.is_some()).await?;
         let Some(certificate) = certificate else { return Ok(()) };
         for text in certificate.handles.iter().chain([&certificate.fingerprint]) {
             let hash = self.vault().lookup(Lookup::KeyHandle, handle(text).as_bytes());

@@ -115,7 +115,7 @@ impl Message {
     }
 }
 
-fn open(vault: &Vault, row: &Row) -> Result<Message, StoreError> {
+pub(super) fn open(vault: &Vault, row: &Row) -> Result<Message, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     let sender = read.text("sender")?.map(|a| Address::parse(&a).map_err(|_| read.corrupt())).transpose()?;
     let message = Message {

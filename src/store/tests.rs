@@ -9,6 +9,7 @@ use super::*;
 use crate::model::*;
 
 mod alert;
+mod census;
 mod engines;
 mod frame;
 mod lease;

@@ -28,7 +28,7 @@ pub struct Turn {
     pub misses: u32,
 }
 
-fn open(vault: &Vault, row: &Row) -> Result<Turn, StoreError> {
+pub(super) fn open(vault: &Vault, row: &Row) -> Result<Turn, StoreError> {
     let read = Reader::new(vault, TABLE, row)?;
     Ok(Turn {
         id: TurnRow(read.id),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cadre::app::context::Context;
+use cadre::app::daily::daily;
 use cadre::app::intake::{Outcome, apply};
 use cadre::app::prepare::{Arrived, Prepared, prepare};
 use cadre::app::send::Sender;
@@ -190,6 +191,7 @@ impl Office {
 
     /// What the clock brings about, and everything that may leave now.
     pub async fn send(&mut self) -> Vec<Delivered> {
+        daily(&self.ctx, self.ctx.clock.now()).await.unwrap();
         let sent = supervisor::outbox_pass(&self.ctx, &mut self.sender).await.unwrap();
         if sent.unreachable {
             self.sender = None;

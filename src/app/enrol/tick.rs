@@ -87,8 +87,7 @@ async fn one(
 /// # Errors
 /// [`AppError`].
 pub async fn forget_declined(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
-    let (clients, _) = health::sound_clients(tx).await?;
-    for client in clients.iter().filter(|client| client.state == ClientState::Declined) {
+    for client in &tx.clients_in(ClientState::Declined).await?.sound {
         let since = client.care.since.unwrap_or(client.created_at);
         if now - since < DECLINED_FOR || client.consented_at.is_some() {
             continue;
@@ -100,43 +99,42 @@ pub async fn forget_declined(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// Once a day: asks everybody in treatment about a frame that has changed since they agreed, once for each wording.
+/// Once a day: counts each wording of the frame from its first day on, so that a change is one.
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn renewals(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
+pub async fn count_wordings(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), AppError> {
     for therapist in ctx.therapists().iter() {
         for &language in Language::ALL {
             for &channel in Channel::ALL {
-                // Counted from the first day, so that a change is one.
                 wording(ctx, tx, therapist, (language, channel), now).await?;
             }
         }
     }
-    for id in tx.client_ids().await? {
-        let client = match tx.client(id).await {
-            Ok(Some(client)) => client,
-            // Alarmed where the keys are looked at.
-            Ok(None) | Err(StoreError::Tampered { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let kind = match client.state {
-            ClientState::ConsentPending => Kind::Frame,
-            state if state.in_treatment() => Kind::ConsentRenewal,
-            _ => continue,
-        };
-        // Without a key or a passphrase there is nothing to seal with; asked once there is.
-        let sealable = match client.channel {
-            Channel::OpenPgp => client.certificate.is_some(),
-            Channel::Pdf => tx.pdf_channel(client.id).await?.is_some_and(|channel| channel.told_at.is_some()),
-        };
-        if client.care.muted || !sealable {
-            continue;
-        }
-        let Some(wording) = pending(ctx, tx, &client, now).await? else { continue };
-        if tx.frame_letters(client.id, &wording).await?.is_empty() {
-            ask_frame(ctx, tx, &client, kind, None, None, now).await?;
-        }
+    Ok(())
+}
+
+/// Once a day: asks somebody in treatment about a frame that has changed since they agreed, once for each wording.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn renew(ctx: &Context, tx: &mut Tx, client: &Client, now: DateTime<Utc>) -> Result<(), AppError> {
+    let kind = match client.state {
+        ClientState::ConsentPending => Kind::Frame,
+        state if state.in_treatment() => Kind::ConsentRenewal,
+        _ => return Ok(()),
+    };
+    // Without a key or a passphrase there is nothing to seal with; asked once there is.
+    let sealable = match client.channel {
+        Channel::OpenPgp => client.certificate.is_some(),
+        Channel::Pdf => tx.pdf_channel(client.id).await?.is_some_and(|channel| channel.told_at.is_some()),
+    };
+    if client.care.muted || !sealable {
+        return Ok(());
+    }
+    let Some(wording) = pending(ctx, tx, client, now).await? else { return Ok(()) };
+    if tx.frame_letters(client.id, &wording).await?.is_empty() {
+        ask_frame(ctx, tx, client, kind, None, None, now).await?;
     }
     Ok(())
 }

@@ -415,7 +415,7 @@ async fn read_database(config: &Config, report: &mut Report, now: DateTime<Utc>)
         Err(_) => return Ok(()),
     };
     let mut tx = store.read().await?;
-    let clients = tx.clients().await?.len();
+    let clients = tx.count_clients().await?;
     let seen = tx.meta_time(SEEN_UNTIL).await?;
     if tx.meta(NULL_PATH_REFUSED).await?.is_some() {
         let cause =
