@@ -126,8 +126,9 @@ fuzz: deps-build ## each fuzz target for ten minutes (FUZZ_SECONDS=60, FUZZ_TARG
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=25 -rss_limit_mb=2048 || exit 1; \
 	done
 
-bench: deps ## the table of figures, on a real Dovecot (a few minutes)
-	$(CARGO) bench --locked
+bench: deps ## the table of figures beside other programs, on a real Dovecot (half an hour; CADRE_BENCH=quick: a few minutes)
+	@benches/peers/install.sh
+	$(CARGO) bench --locked --bench figures
 
 clean: ## remove what was built
 	$(CARGO) clean
