@@ -32,7 +32,7 @@ box build --quiet --isolation chroot --network host --format docker --build-arg 
     --tag cadre --file "$here/Containerfile" "$work/context" >/dev/null
 ok "it is built"
 box inspect --type image localhost/cadre > "$work/image.json"
-for said in '"User": "10001:10001"' '"cadre",' '"/var/lib/cadre": {}' '"/etc/cadre": {}' '"CREDENTIALS_DIRECTORY=/run/secrets"' '"StopSignal": "SIGTERM"' 'cadre status --json'; do
+for said in '"User": "10001:10001"' '"cadre",' '"/var/lib/cadre": {}' '"/etc/cadre": {}' '"CREDENTIALS_DIRECTORY=/run/secrets"' '"StopSignal": "SIGTERM"' '--healthy'; do
     grep -q -e "$said" "$work/image.json" || bad "the image doesn't say $said"
 done
 ok "it says who it is, what it keeps and how it is"

@@ -165,7 +165,7 @@ async fn history(world: &World, practice: &Practice, size: Size) -> Result<()> {
                 year(&app, &mut tx, &known, pairs, &body, world.at - TimeDelta::days(365)).await?;
             }
             tx.commit().await?;
-            if (n + 1) * GROUP % (size.clients / 10).max(GROUP) == 0 {
+            if ((n + 1) * GROUP).is_multiple_of((size.clients / 10).max(GROUP)) {
                 eprintln!("  {} of {} clients after {} s", (n + 1) * GROUP, size.clients, began.elapsed().as_secs());
             }
         }

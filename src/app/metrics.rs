@@ -72,8 +72,11 @@ pub(super) async fn serve(mut live: watch::Receiver<Arc<Context>>, rounds: watch
 struct Desk {
     live: watch::Receiver<Arc<Context>>,
     rounds: watch::Receiver<Option<Round>>,
-    last: Arc<Mutex<Option<(Instant, Arc<State>)>>>,
+    last: Arc<Mutex<Option<Look>>>,
 }
+
+/// How things were, and when that was read.
+type Look = (Instant, Arc<State>);
 
 impl Desk {
     async fn answer(self, path: String) -> Page {

@@ -21,7 +21,7 @@ use super::tick::days_left;
 use crate::config::{Config, Junk};
 use crate::domain::holidays::Calendar;
 use crate::domain::rhythm::Schedule;
-use crate::model::{ClientCode, TherapistId, Verdict};
+use crate::model::{TherapistId, Verdict};
 use crate::pgp::Certificate;
 use crate::store::{Client, Figures, GatewayLife, Store, StoreError, Tx};
 

@@ -166,6 +166,6 @@ fn a_notice_in_the_junk_folder_counts_and_the_rest_there_is_left_and_counted() -
     let status = s.practice.json(&["status"])?;
     ensure!(status["left_in_junk"] == 2 && status["set_aside"] == 1, "{status}");
     let screen = s.practice.run(&["status"])?.expect_ok()?;
-    ensure!(screen.contains("1 put among the others, 2 left in the junk folder"), "{screen}");
+    ensure!(screen.contains("1 among the others, 2 left in the junk folder"), "{screen}");
     Ok(())
 }
