@@ -239,6 +239,7 @@ words!(
         Paused = "paused",
         Resumed = "resumed",
         Stopped = "stopped",
+        Erasure = "erasure",
         StateNotice = "state-notice",
         AfterDischarge = "after-discharge",
         Video = "video",

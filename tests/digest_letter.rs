@@ -3,7 +3,7 @@
 use cadre::domain::commands::{CommandError, parse};
 use cadre::domain::digest::{
     Absence, AlertLine, ClientLine, Facts, FailureLine, HeldLine, JournalHead, KeyLine, KeyOwner, NoticeLine,
-    RequestLine, Scan, WaitingLine, arrange,
+    RecordLine, RequestLine, Scan, WaitingLine, arrange,
 };
 use cadre::letters::{Digest, Help, Letter, Letters, Reader};
 use cadre::model::{ClientCode, ClientState, CrisisClass, Kind, Language, Mark, TurnState, Verdict};
@@ -99,6 +99,7 @@ fn full() -> Facts {
                 unclear,
             })
             .to_vec(),
+        records: vec![RecordLine { code: code.clone(), label: label.clone(), since: at(1, 12) }],
         absence: NaiveDate::from_ymd_opt(2026, 4, 6).map(|from| Absence {
             from,
             to: Some(from),
@@ -123,6 +124,7 @@ fn a_full_and_an_empty_sheet_are_written_in_both_languages() {
             keys: vec![],
             failures: vec![],
             noticed: vec![],
+            records: vec![],
             absence: None,
             next_slot: None,
             ..full()

@@ -218,7 +218,7 @@ fn a_stolen_key_is_revoked_nothing_leaves_until_there_is_a_new_one() -> Result<(
     Ok(())
 }
 
-/// Whether the first key of the practice opens anything that lies in the database.
+/// Whether the first key of the practice opens anything that lies in the database, for who has the record key too.
 fn thief_opens(play: &Play) -> Result<bool> {
     let mut opened = false;
     in_store(&play.scene.practice, async |tx| {

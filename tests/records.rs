@@ -1,6 +1,12 @@
 //! Backup and restore (SPEC sections 10 and 12): on a real Dovecot, with the built program and GnuPG as the reader.
 
 mod common;
+#[path = "records/erase.rs"]
+mod erase;
+#[path = "records/recover.rs"]
+mod recover;
+#[path = "records/report.rs"]
+mod report;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -283,7 +289,7 @@ fn verify_names_what_was_altered_swapped_cut_or_sealed_to_somebody_else() -> Res
     let at =
         |change: &str| format!("UPDATE blob SET data = {} WHERE message_id = {letter}", octets(&s.practice, change));
     let changed = [["blob", letter_id.as_str(), c1, "changed"]];
-    spoiled(&at("substr(data, 1, 900) || '!' || substr(data, 902)"), &changed)?;
+    spoiled(&at("substr(data, 1, 900) || '!' || substr(data, 901)"), &changed)?;
     spoiled(&at("substr(data, 1, length(data) / 2)"), &changed)?;
     let swapped = format!(
         "CREATE TABLE was AS SELECT * FROM blob WHERE message_id IN ({letter}, {other}); \
@@ -393,7 +399,7 @@ fn an_export_is_opened_by_the_therapists_gnupg_and_says_what_it_is() -> Result<(
     let s = &play.scene;
     let forward = play.forwarded(&s.marie, "Une lettre de Marie.\nFrom un mot anglais.\n", march(2, 3, 0))?;
     play.answer(&forward, "/card\n\nÀ joindre par sa sœur.", march(2, 3, 10))?;
-    play.answer(&forward, "/note\n\nUne note pour moi.", march(2, 3, 20))?;
+    play.answer(&forward, "/note Une note pour moi.", march(2, 3, 20))?;
     play.answer(&forward, "La réponse du lundi.", march(2, 9, 0))?;
     play.pass(march(2, 17, 0))?;
     let later = play.forwarded(&s.marie, "Une seconde lettre.\n", march(2, 20, 0))?;
@@ -439,12 +445,21 @@ fn an_export_is_opened_by_the_therapists_gnupg_and_says_what_it_is() -> Result<(
     ensure!(!text.contains('@') && !text.contains(&s.marie.name) && !text.contains("lettre de"), "{text}");
     says(&fs::read_to_string(folder.join("LISEZ-MOI.txt"))?, &[&s.c1, "Cabinet Exemple", "3 en tout", "02/03/2026"])?;
 
+    // The therapist's notes are the therapist's: on demand, and apart.
+    let (with_notes, name) = outside(&play, "export-notes");
+    s.practice.run(&["client", "export", &s.c1, &name, "--notes"])?.expect_ok()?;
+    let notes = mails_of(&fs::read_to_string(with_notes.join("notes.mbox"))?);
+    ensure!(notes.len() == 1, "{notes:?}");
+    says(&s.therapist.read(notes[0].as_bytes())?.text(), &["Une note pour moi."])?;
+    ensure!(mails_of(&fs::read_to_string(with_notes.join("lettres.mbox"))?).len() == 3);
+    let (_, name) = outside(&play, "export");
+
     // Nothing is overwritten, it is journalled, and an English client reads English.
     let again = s.practice.run(&["client", "export", &s.c1, &name])?;
     ensure!(again.status == Some(1) && again.stderr.contains("not overwritten"), "{again:?}");
     let journal = s.practice.json(&["journal", "show"])?;
     let lines: Vec<_> = journal.as_array().into_iter().flatten().filter(|line| line["kind"] == "exported").collect();
-    ensure!(lines.len() == 1 && lines[0]["client"] == s.c1.as_str() && lines[0]["detail"]["letters"] == 3, "{lines:?}");
+    ensure!(lines.len() == 2 && lines[0]["client"] == s.c1.as_str() && lines[0]["detail"]["letters"] == 3, "{lines:?}");
     speaks_english(&play, &s.c2)?;
     let (folder, name) = outside(&play, "export-en");
     s.practice.run(&["client", "export", &s.c2, &name])?.expect_ok()?;

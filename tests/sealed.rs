@@ -77,6 +77,32 @@ fn from_an_answer_without_a_key_to_the_end() -> Result<()> {
     ensure!(desk.state(&code)? == "discharged", "{}", round.story());
     says(&lea.take(&round)?.letter()?, &["REPRENDRE"])?;
 
+    // The export: both letters, for the therapist's key, and no word that opens a letter of hers.
+    let folder = desk.play.scene.lab.dir.join("export");
+    let name = folder.to_string_lossy().into_owned();
+    desk.play.scene.practice.run(&["client", "export", &code, &name])?.expect_ok()?;
+    let mbox = std::fs::read_to_string(folder.join("lettres.mbox"))?.replace('\n', "\r\n");
+    let mails: Vec<String> = mbox
+        .split("From MAILER-DAEMON")
+        .skip(1)
+        .map(|mail| mail.split_once("\r\n").map_or_else(String::new, |(_, mail)| mail.to_owned()))
+        .collect();
+    let therapist = &desk.play.scene.therapist;
+    let texts = mails.iter().map(|mail| Ok(therapist.read(mail.as_bytes())?.text())).collect::<Result<Vec<_>>>()?;
+    for words in ["plein de monde", "Merci de ce marché."] {
+        ensure!(texts.iter().any(|text| text.contains(words)), "{words}: {texts:#?}");
+    }
+    says(&std::fs::read_to_string(folder.join("LISEZ-MOI.txt"))?, &["cette phrase n'est pas ici"])?;
+    ensure!(canary(&[&folder], &[&phrase, &words])?.is_empty());
+
+    // Erased: the last letter is sealed like the others, and the passphrase goes with the rest.
+    desk.play.scene.practice.run(&["client", "erase", &code, "--yes"])?.expect_ok()?;
+    let round = desk.pass(march(4, 9, 0))?;
+    says(&lea.take(&round)?.letter()?, &["Cette lettre est la dernière"])?;
+    ensure!(
+        desk.sql("SELECT COUNT(*) FROM pdf_channel")? == "0" && desk.sql("SELECT COUNT(*) FROM answer_words")? == "0"
+    );
+
     let dir = &desk.play.scene.practice.dir;
     let found = canary(&[dir], &["lea@client.example", "plein de monde", "Merci de ce", &phrase, &words])?;
     ensure!(found.is_empty(), "{found:?}");

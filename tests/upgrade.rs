@@ -81,6 +81,12 @@ fn goes_on(number: u32) -> Result<()> {
     let status = s.practice.run(&["status"])?;
     ensure!(matches!(status.status, Some(0 | 1)) && status.stdout.contains("journal"), "{status:?}");
 
+    if number >= 10 {
+        ensure!(s.practice.json(&["client", "show", &s.c2])?["legal_hold"].is_string());
+        let out = s.practice.run(&["client", "erase", &s.c2, "--yes", "--force"])?;
+        ensure!(out.status == Some(1) && out.stderr.contains("legal hold"), "{out:?}");
+    }
+
     // The threads as they were, still sealed to who could read them.
     ensure!(play.states(&s.c1, "reply")? == ["sent"] && play.states(&s.c2, "reply")? == ["waiting"]);
     for code in [&s.c1, &s.c2] {

@@ -403,6 +403,11 @@ impl Context {
         self.untried_copies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&row)
     }
 
+    /// Forgets a client's parsed certificate.
+    pub fn forget_certificate(&self, client: ClientId) {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).remove(&client);
+    }
+
     /// A client's pinned certificate, parsed once.
     pub fn client_certificate(&self, client: &Client) -> Option<Certificate> {
         let bytes = client.certificate.as_ref()?;

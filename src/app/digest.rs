@@ -11,7 +11,7 @@ use super::post::{Post, Recipe};
 use super::tick::days_left;
 use crate::domain::digest::{
     self as rules, Absence, AlertLine, ClientLine, Digest, Facts, FailureLine, HeldLine, JournalHead, KeyLine,
-    KeyOwner, NoticeLine, RequestLine, Scan, WaitingLine,
+    KeyOwner, NoticeLine, RecordLine, RequestLine, Scan, WaitingLine,
 };
 use crate::domain::enrolment::FORGET_AFTER;
 use crate::letters::DueLine;
@@ -97,6 +97,7 @@ pub async fn sheet(ctx: &Context, tx: &mut Tx, therapist: &Therapist, at: DateTi
         keys: key_lines(ctx, therapist, &clients, now),
         failures: failure_lines(tx, therapist, &find, now).await?,
         noticed: notice_lines(tx, &find, now).await?,
+        records: own.iter().filter(|client| life::retention_over(&ctx.config, client, now)).map(record_line).collect(),
         absence: absence(ctx, therapist, now),
         journal: JournalHead { count: head.count, head: head.hex()[..16].to_owned() },
     };
@@ -337,6 +338,14 @@ async fn notice_lines<'c>(
             })
         })
         .collect())
+}
+
+fn record_line(client: &Client) -> RecordLine {
+    RecordLine {
+        code: client.code.clone(),
+        label: client.label.clone(),
+        since: client.care.since.unwrap_or(client.created_at),
+    }
 }
 
 fn absence(ctx: &Context, therapist: &Therapist, now: DateTime<Utc>) -> Option<Absence> {

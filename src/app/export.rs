@@ -40,6 +40,7 @@ impl From<StoreError> for ExportError {
 /// What the files are called, and what is said in them.
 struct Words {
     letters: &'static str,
+    notes: &'static str,
     record: &'static str,
     card: &'static str,
     readme: &'static str,
@@ -51,6 +52,7 @@ const fn words(language: Language) -> Words {
     match language {
         Language::Fr => Words {
             letters: "lettres.mbox",
+            notes: "notes.mbox",
             record: "dossier.json",
             card: "fiche.asc",
             readme: "LISEZ-MOI.txt",
@@ -59,6 +61,7 @@ const fn words(language: Language) -> Words {
         },
         Language::En => Words {
             letters: "letters.mbox",
+            notes: "notes.mbox",
             record: "record.json",
             card: "card.asc",
             readme: "README.txt",
@@ -85,7 +88,7 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> ExportError + '_ {
 }
 
 /// Writes the folder `to` (0700, files 0600), whole or not at all, and a line into the journal. `record` is what is told
-/// of the client besides; `progress` hears how many of how many letters are done. How many are in it.
+/// of the client besides; with `notes` the therapist's own are in a file apart; `progress` hears how many of how many letters are done. How many are in it.
 ///
 /// # Errors
 /// [`ExportError`]: there is no such folder afterwards.
@@ -94,6 +97,7 @@ pub async fn export(
     client: &Client,
     record: &serde_json::Value,
     to: &Path,
+    notes: bool,
     progress: impl Fn(u64, u64),
 ) -> Result<usize, ExportError> {
     if to.symlink_metadata().is_ok() {
@@ -105,7 +109,7 @@ pub async fn export(
     let _ = fs::remove_dir_all(&new);
     let written = async {
         DirBuilder::new().mode(0o700).create(&new).map_err(io(&new))?;
-        let letters = fill(ctx, client, record, &new, progress).await?;
+        let letters = fill(ctx, client, record, &new, notes, progress).await?;
         let now = ctx.clock.now();
         let mut tx = ctx.store.begin().await?;
         tx.journal(now, "exported", Some(&client.code), json!({ "letters": letters })).await?;
@@ -126,11 +130,16 @@ async fn fill(
     client: &Client,
     record: &serde_json::Value,
     folder: &Path,
+    notes: bool,
     progress: impl Fn(u64, u64),
 ) -> Result<usize, ExportError> {
     let words = words(client.language);
     let mut tx = ctx.store.read().await?;
-    let letters = mbox(ctx, &mut tx, client, &folder.join(words.letters), progress).await?;
+    let letters = mbox(ctx, &mut tx, client, &folder.join(words.letters), is_theirs, progress).await?;
+    if notes {
+        let is_note = |message: &Message| message.kind == Kind::Note;
+        mbox(ctx, &mut tx, client, &folder.join(words.notes), is_note, |_, _| {}).await?;
+    }
     if let Some((card, _)) = tx.card(client.id).await? {
         put(&folder.join(words.card), &card)?;
     }
@@ -154,12 +163,13 @@ async fn mbox(
     tx: &mut Tx,
     client: &Client,
     path: &Path,
+    wanted: impl Fn(&Message) -> bool,
     progress: impl Fn(u64, u64),
 ) -> Result<usize, ExportError> {
     let mut file = BufWriter::new(create(path)?);
     let mut letters = 0;
     let thread = tx.thread(client.id).await?;
-    for (done, message) in thread.iter().enumerate().filter(|(_, message)| is_theirs(message)) {
+    for (done, message) in thread.iter().enumerate().filter(|(_, message)| wanted(message)) {
         progress(done as u64, thread.len() as u64);
         let Some(sealed) = tx.blob(MessageRow(message.id.0)).await? else { continue };
         let wanted = message.therapist.as_ref().unwrap_or(&client.therapist);

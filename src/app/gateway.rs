@@ -157,24 +157,51 @@ async fn leave(ctx: &Context) {
 /// # Errors
 /// [`StoreError::Held`] where another gateway works; otherwise as [`supervisor::once`].
 pub async fn once(ctx: Arc<Context>) -> (Counts, Result<(), AppError>) {
-    let (slot, mut gone) = Slot::take(&ctx.config.database.journal_head);
-    let (_hold, mut stop) = channel::channel(false);
-    if !join(&ctx, &slot, &mut gone, &mut stop).await {
-        return (Counts::default(), Ok(()));
+    let place = Slot::take(&ctx.config.database.journal_head);
+    let done = leased(&ctx, place, supervisor::once(Arc::clone(&ctx))).await;
+    done.unwrap_or_else(|error| (Counts::default(), Err(error.into())))
+}
+
+/// Does what needs the practice for itself: with SQLite under the lock of `run`, with PostgreSQL as its only gateway,
+/// with the mailbox's lease; one that starts meanwhile stands by.
+///
+/// # Errors
+/// [`StoreError::Locked`], [`StoreError::Held`] where somebody else works, and nothing was done; [`StoreError::Fenced`]
+/// where this process lost the lease in the midst of it; otherwise what `work` says.
+pub async fn alone<T>(ctx: &Context, work: impl Future<Output = Result<T, AppError>>) -> Result<T, AppError> {
+    if !ctx.store.is_shared() {
+        let _lock = ctx.store.at_rest().await?;
+        return work.await;
     }
+    let (slot, gone) = Slot::take(&ctx.config.database.journal_head);
+    if ctx.store.gateways().await?.iter().any(|gateway| !gone.contains(&gateway.id)) {
+        return Err(StoreError::Held.into());
+    }
+    let sole = async {
+        // Another one may have come in the same moment.
+        if ctx.store.gateways().await?.len() > 1 { Err(StoreError::Held.into()) } else { work.await }
+    };
+    leased(ctx, (slot, gone), sole).await?
+}
+
+/// Does this as a gateway that has the mailbox.
+async fn leased<T>(
+    ctx: &Context,
+    (slot, mut gone): (Slot, Vec<String>),
+    work: impl Future<Output = T>,
+) -> Result<T, StoreError> {
+    let (_hold, mut stop) = channel::channel(false);
+    join(ctx, &slot, &mut gone, &mut stop).await;
     let (duty, mut on_duty) = channel::channel(false);
     let work = async {
         // Not kept: what it refers to is locked as long.
         let came = tokio::time::timeout(PATIENCE, on_duty.wait_for(|on| *on)).await.is_ok_and(|on| on.is_ok());
-        match came {
-            true => supervisor::once(Arc::clone(&ctx)).await,
-            false => (Counts::default(), Err(StoreError::Held.into())),
-        }
+        if came { Ok(work.await) } else { Err(StoreError::Held) }
     };
     let done = tokio::select! {
         done = work => done,
-        () = beat(&ctx, &duty) => (Counts::default(), Err(StoreError::Fenced.into())),
+        () = beat(ctx, &duty) => Err(StoreError::Fenced),
     };
-    leave(&ctx).await;
+    leave(ctx).await;
     done
 }

@@ -15,6 +15,7 @@ use super::intake;
 use super::post::{Post, Recipe};
 use super::prepare::Origin;
 use super::reply::end_waiting;
+use crate::config::Config;
 use crate::domain::lifecycle::{self, Actor, Before, Event, Forbidden, Memory, Step, Transition};
 use crate::domain::rhythm::Slot;
 use crate::model::{Channel, ClientId, ClientState, Kind, MessageState};
@@ -51,11 +52,14 @@ pub fn memory(care: &Care) -> Memory {
     Memory { previous: care.previous, stopped_in: care.stopped_in, own_pause: care.own_pause, undo }
 }
 
-/// Whether an event is possible for this client now.
+/// Whether an event is possible for this client now. A record under legal hold neither goes by itself nor by order.
 ///
 /// # Errors
 /// [`Forbidden`].
 pub fn possible(client: &Client, event: Event, actor: Actor) -> Result<Step, Forbidden> {
+    if client.care.legal_hold.is_some() && matches!(event, Event::Erase | Event::Forget) {
+        return Err(Forbidden::State { state: client.state, event });
+    }
     lifecycle::step(client.state, event, actor, memory(&client.care))
 }
 
@@ -348,6 +352,25 @@ pub async fn tick(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Whether a client's record is proposed for erasure: `[records] retention`.
+pub fn retention_over(config: &Config, client: &Client, now: DateTime<Utc>) -> bool {
+    let (since, held) = (client.care.since.unwrap_or(client.created_at), client.care.legal_hold.is_some());
+    let consented = client.consented_at.is_some();
+    config.retention.is_some_and(|years| lifecycle::retention_over(client.state, since, consented, held, years, now))
+}
+
+/// How many records are proposed for erasure.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count_retention_over(config: &Config, tx: &mut Tx, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let Some(made) = config.retention.and_then(|years| now.checked_sub_months(lifecycle::months(years))) else {
+        return Ok(0);
+    };
+    let kept = tx.clients_kept_since(lifecycle::ENDED, made).await?;
+    Ok(kept.iter().filter(|client| retention_over(config, client, now)).count() as u64)
 }
 
 /// What the digest proposes about one client.

@@ -1,6 +1,7 @@
 //! The only place where things meet.
 
 pub mod absence;
+pub mod breach;
 pub mod compose;
 pub mod context;
 pub mod crisis;
@@ -8,6 +9,7 @@ pub mod daily;
 pub mod database;
 pub mod digest;
 pub mod enrol;
+pub mod erasure;
 pub mod examine;
 pub mod export;
 pub mod filing;
@@ -28,6 +30,7 @@ pub mod orders;
 pub mod post;
 pub mod prepare;
 mod record;
+pub mod recover;
 pub mod refusal;
 pub mod registry;
 pub mod reload;

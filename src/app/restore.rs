@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::frozen;
+use super::{erasure, frozen};
 use crate::config::{Config, SecretError};
 use crate::failpoint::failpoint;
-use crate::store::{self, JournalFault, JournalHead, RunLock, Store, StoreError, Vault, beside};
+use crate::model::ClientCode;
+use crate::store::{self, Erasure, JournalFault, JournalHead, RunLock, Store, StoreError, Vault, beside};
 
 /// Why a copy wasn't put in the database's place; whatever it is, the database is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,8 @@ pub struct Restored {
     pub held: u64,
     /// Where the database that was replaced is kept.
     pub kept: Option<PathBuf>,
+    /// Clients who were erased since the copy was made: `run` erases them again.
+    pub erased_again: Vec<ClientCode>,
 }
 
 /// Puts `from` in the place of the configured database, frozen until `queue resume`.
@@ -77,13 +80,15 @@ pub async fn restore(
     let staged = beside(database, ".restoring");
     let done = async {
         store::stage(from, &staged).map_err(|source| RestoreError::Copy { file: from.to_owned(), source })?;
-        let (head, held) = prepare(&staged, vault, from, now).await?;
+        // The copy doesn't know who was erased since.
+        let erased = store::erasures_in(database, &vault).await;
+        let (head, held, erased_again) = prepare(&staged, vault, from, &erased, now).await?;
         failpoint("restore-staged");
         let kept = beside(database, &format!(".before-restore-{}", now.format("%Y%m%dT%H%M%SZ")));
         store::keep_aside(database, &kept).await?;
         failpoint("restore-kept");
         store::put_in_place(&staged, database).await?;
-        Ok(Restored { head, held, kept: there.then_some(kept) })
+        Ok(Restored { head, held, kept: there.then_some(kept), erased_again })
     };
     let done = done.await;
     if done.is_err() {
@@ -97,8 +102,9 @@ async fn prepare(
     staged: &Path,
     vault: Vault,
     from: &Path,
+    erased: &[Erasure],
     now: DateTime<Utc>,
-) -> Result<(JournalHead, u64), RestoreError> {
+) -> Result<(JournalHead, u64, Vec<ClientCode>), RestoreError> {
     let bad = |source| RestoreError::Copy { file: from.to_owned(), source };
     // With a head file of its own: the real one stays the proof of how far the journal had come.
     let url = format!("sqlite:{}", staged.display());
@@ -116,8 +122,9 @@ async fn prepare(
         let mut tx = store.begin().await?;
         let held = tx.hold_due(now).await?;
         frozen::freeze(&mut tx, held, now).await?;
+        let again = erasure::again(&mut tx, erased, now).await?;
         tx.commit().await?;
-        Ok((report.head, held))
+        Ok((report.head, held, again))
     };
     let frozen = frozen.await;
     store.close().await;

@@ -15,6 +15,7 @@ use super::frozen;
 use super::health::{self, Health};
 use super::keys::arrived::with_stored;
 use super::keys::own::CURRENT;
+use super::life;
 use super::reload::{self, Reloaded};
 use super::supervisor::{SEEN_UNTIL, SENT_LAST};
 use super::tick::days_left;
@@ -31,6 +32,8 @@ const FAILED_WITHIN: TimeDelta = TimeDelta::days(3);
 const REQUESTS_WITHIN: TimeDelta = TimeDelta::days(7);
 /// A mailbox that wasn't read for so long needs a look.
 const SILENT_FOR: TimeDelta = TimeDelta::minutes(35);
+/// An erasure waits a week for the last letter at most; one that is older can't be done.
+const STUCK_ERASURE: TimeDelta = TimeDelta::days(8);
 
 /// Something that a person has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +161,14 @@ pub struct State {
     /// Since when nothing leaves: an older database was put back.
     pub frozen: Option<DateTime<Utc>>,
     pub last_digest: BTreeMap<String, Option<DateTime<Utc>>>,
+    /// Records whose retention is over: proposed for erasure.
+    pub retention_over: u64,
+    /// Records that nobody may erase.
+    pub legal_holds: u64,
+    /// Erasures under way.
+    pub erasures: u64,
+    /// When the oldest of them was ordered.
+    pub erasure_oldest: Option<DateTime<Utc>>,
     /// What became of the last SIGHUP.
     pub reload: Option<Reloaded>,
     /// Bytes.
@@ -288,6 +299,10 @@ pub async fn read(
         reload: reload::last(&mut tx).await?,
         database_size: store.size(),
         letters: tx.letters_by_verdict().await?,
+        retention_over: life::count_retention_over(config, &mut tx, now).await?,
+        legal_holds: figures.legal_holds,
+        erasures: figures.erasures,
+        erasure_oldest: figures.erasure_oldest,
         figures,
         ..State::default()
     };
@@ -412,6 +427,10 @@ fn todo(state: &State) -> Vec<Todo> {
     if state.queue_held > 0 {
         let what = format!("{} mail(s) are held in the queue", state.queue_held);
         todo.push(Todo::new(what, "`cadre queue list`"));
+    }
+    if state.erasure_oldest.is_some_and(|oldest| state.at - oldest > STUCK_ERASURE) {
+        let what = "an erasure that was ordered is not done";
+        todo.push(Todo::new(what, "`cadre client erase CODE` again says what it waits for"));
     }
     for key in &state.keys {
         let (Some(expires), Some(days)) = (key.expires, key.days) else { continue };

@@ -13,6 +13,7 @@ use super::AppError;
 use super::absence;
 use super::compose::MailError;
 use super::context::Context;
+use super::erasure;
 use super::filing::finish;
 use super::health;
 use super::intake::{Outcome, apply};
@@ -99,7 +100,7 @@ pub async fn pass(ctx: &Arc<Context>, imap: &mut ImapSession, passed: &mut Passe
         scan(ctx, imap, &junk, true, passed).await?;
         finish(ctx, imap, &junk).await?;
     }
-    Ok(())
+    erasure::advance(ctx, imap, &inbox).await
 }
 
 async fn scan(

@@ -76,7 +76,7 @@ pub enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Clients: add, list, show, pause, resume, suspend, discharge, export, key
+    /// Clients: add, list, show, pause, resume, suspend, discharge, export, erase, hold, key
     #[command(subcommand)]
     Client(Client),
     /// A therapist who can't answer: the clock stops, and the clients are told
@@ -133,6 +133,24 @@ pub enum Command {
     },
     /// Move the practice from SQLite into PostgreSQL, or back; the old database stays as it is
     MigrateStore(MigrateStore),
+    /// A therapist's key is lost: seal everything that is stored to the present one, with the archive's secret key
+    Recover {
+        /// The file that `cadre init` wrote once, for the therapist to keep; it is only read
+        #[arg(long, value_name = "FILE")]
+        archive_secret: PathBuf,
+        /// A file with its passphrase; asked for on a terminal
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// Only what is this therapist's
+        #[arg(long, value_name = "ID")]
+        therapist: Option<String>,
+        /// Another certificate than the configuration's
+        #[arg(long, value_name = "CERT")]
+        to: Option<PathBuf>,
+    },
+    /// What a data protection officer asks for: breach
+    #[command(subcommand)]
+    Report(Report),
     /// Look at everything that is stored: every row, every sealed body, the journal; ends with 1 when something is wrong
     Verify,
     /// How things are: mailbox, sending, slots, queue, keys
@@ -149,6 +167,22 @@ pub enum Command {
     Shipping {
         /// The folder to write them into
         dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Report {
+    /// What was there to be stolen in a period, whose, and what each theft gives: codes and counts, no names
+    Breach {
+        /// The first day or moment: 2026-03-02, or 2026-03-02T14:00:00Z
+        #[arg(long, value_name = "DATE")]
+        from: String,
+        /// The last one; now by default
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+        /// fr or en; the practice's by default
+        #[arg(long, value_name = "fr|en")]
+        language: Option<String>,
     },
 }
 
@@ -297,6 +331,33 @@ pub enum Client {
         code: String,
         /// The folder to make
         folder: PathBuf,
+        /// Also the therapist's own notes, in a file apart: they are the therapist's, to be handed over or not
+        #[arg(long)]
+        notes: bool,
+    },
+    /// Erase a client for good: the last letter leaves first, then every row, the folder in the mailbox and the client's
+    /// own key go. The code stays used, and lines of the journal keep it
+    Erase {
+        code: String,
+        /// Don't ask: for scripts
+        #[arg(long, short = 'y')]
+        yes: bool,
+        /// Also with letters that wait for an answer, or to leave
+        #[arg(long)]
+        force: bool,
+        /// Where the signed certificate is written: what was erased and what remains, without a name
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+    },
+    /// Put a record under legal hold: it isn't erased until the hold is ended
+    Hold {
+        code: String,
+        /// Why; asked for on a terminal, `-` reads it from standard input. It is kept encrypted
+        #[arg(long, value_name = "TEXT", conflicts_with = "end")]
+        note: Option<String>,
+        /// The hold is over
+        #[arg(long)]
+        end: bool,
     },
     /// Show a client's pinned certificate, or pin another one
     Key {

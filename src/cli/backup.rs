@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Done, fail, load, open, print_json};
 use crate::app::restore;
 use crate::clock::Clock;
+use crate::model::ClientCode;
 
 /// Copies the database, also while `run` works on it.
 pub async fn backup(config: &Path, json: bool, file: &Path) -> Done {
@@ -44,11 +45,16 @@ pub async fn restore(config: &Path, json: bool, file: &Path, replace: bool) -> D
     if json {
         return print_json(&json!({
             "journal": done.head.to_string(), "held": done.held, "kept": done.kept, "frozen": true,
+            "erased_again": done.erased_again,
         }));
     }
     println!("{} is the database now; its journal ended at {}.", file.display(), done.head);
     if let Some(kept) = &done.kept {
         println!("The one before is kept as {}.", kept.display());
+    }
+    if !done.erased_again.is_empty() {
+        let codes: Vec<&str> = done.erased_again.iter().map(ClientCode::as_str).collect();
+        println!("Erased since the copy was made, and erased again by the next `cadre run`: {}.", codes.join(", "));
     }
     println!("Nothing leaves until `cadre queue resume`; mail is read and filed by `cadre run` meanwhile.");
     if done.held > 0 {

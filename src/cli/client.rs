@@ -1,10 +1,12 @@
 //! `cadre client …`.
 
+mod erase;
 mod export;
 mod life;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -23,7 +25,7 @@ use crate::store::{Care, Client, Consent, NewClient, StoreError};
 
 /// Runs one of the client commands.
 pub async fn client(config: &Path, json: bool, command: Args) -> Done {
-    let ctx = open(config).await?;
+    let ctx = Arc::new(open(config).await?);
     let done = match command {
         Args::Add(args) => add(&ctx, json, &args).await,
         Args::List => list(&ctx, json).await,
@@ -32,7 +34,12 @@ pub async fn client(config: &Path, json: bool, command: Args) -> Done {
         Args::Resume { code } => life::change(&ctx, json, &code, Event::Resume).await,
         Args::Suspend { code, .. } => life::change(&ctx, json, &code, Event::Suspend).await,
         Args::Discharge { code, .. } => life::change(&ctx, json, &code, Event::Discharge).await,
-        Args::Export { code, folder } => export::write(&ctx, json, &code, &folder).await,
+        Args::Export { code, folder, notes } => export::write(&ctx, json, &code, &folder, notes).await,
+        Args::Erase { code, yes, force, certificate } => {
+            let wanted = erase::Wanted { code: &code, yes, force, certificate: certificate.as_deref() };
+            erase::erase(&ctx, json, &wanted).await
+        }
+        Args::Hold { code, note, end } => erase::hold(&ctx, json, &code, note.as_deref(), end).await,
         Args::Key { code, pin, fingerprint } => key(&ctx, json, &code, pin.as_deref(), fingerprint.as_deref()).await,
     };
     ctx.store.close().await;
@@ -314,6 +321,9 @@ async fn show(ctx: &Context, json: bool, code: &str, reveal: bool) -> Done {
     if let Some(channel) = read.await.map_err(|error: StoreError| fail(&error))? {
         facts["passphrase"] = json!(if channel.told_at.is_some() { "told" } else { "made, not told yet" });
     }
+    if let Some(since) = client.care.legal_hold {
+        facts["legal_hold"] = json!(utc(since));
+    }
     if reveal {
         if !std::io::stdout().is_terminal() {
             eprintln!("cadre: --reveal shows a name and an address: it works on a terminal only");
@@ -328,6 +338,8 @@ async fn show(ctx: &Context, json: bool, code: &str, reveal: bool) -> Done {
         facts["address"] = json!(client.address.as_typed());
         facts["name"] = json!(client.name);
         facts["label"] = json!(client.label);
+        let note = async { ctx.store.read().await?.legal_hold(client.id).await };
+        facts["legal_hold_note"] = json!(note.await.map_err(|error: StoreError| fail(&error))?);
     }
     if json {
         return print_json(&facts);

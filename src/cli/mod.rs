@@ -16,6 +16,8 @@ mod log;
 mod migrate_store;
 mod progress;
 mod queue;
+mod recover;
+mod report;
 mod run;
 mod shipping;
 mod status;
@@ -112,6 +114,13 @@ async fn dispatch(cli: Cli, config: &Path) -> ExitCode {
         Command::Backup { file } => backup::backup(config, json, &file).await,
         Command::Restore { file, replace } => backup::restore(config, json, &file, replace).await,
         Command::MigrateStore(args) => migrate_store::migrate_store(config, json, &args).await,
+        Command::Recover { archive_secret, passphrase_file, therapist, to } => {
+            let args = recover::Args { archive_secret, passphrase_file, therapist, to };
+            recover::recover(config, json, &args).await
+        }
+        Command::Report(args::Report::Breach { from, to, language }) => {
+            report::breach(config, json, &from, to.as_deref(), language.as_deref()).await
+        }
         Command::Verify => verify::verify(config, json).await,
         Command::Shipping { dir } => shipping::shipping(&dir),
         Command::Explain { file } => explain::explain(config, json, &file).await,

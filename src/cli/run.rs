@@ -8,13 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use super::progress::Bar;
-use super::{Done, FAILED, Failed, complain, fail, open, print_json};
+use super::{Done, FAILED, complain, fail, open, print_json};
 use crate::app::context::Context;
 use crate::app::supervisor::{self, Signals};
 use crate::app::{AppError, gateway};
 use crate::letters::Letters;
 use crate::notify;
-use crate::store::{RunLock, StoreError};
+use crate::store::RunLock;
 
 /// More messages than this are a backlog, whose progress is shown.
 const BACKLOG: u64 = 100;
@@ -30,7 +30,7 @@ pub async fn run(config: &Path, others: &[PathBuf], json: bool, once: bool) -> D
         let ctx = Arc::new(open(config).await?);
         let lock = match ctx.store.is_shared() {
             true => None,
-            false => Some(alone(&ctx).await?),
+            false => Some(ctx.store.at_rest().await.map_err(|error| fail(&error))?),
         };
         for problem in ctx.letters_read().into_iter().flat_map(Letters::problems) {
             tracing::warn!(%problem, "an operator's letter isn't used");
@@ -45,19 +45,6 @@ pub async fn run(config: &Path, others: &[PathBuf], json: bool, once: bool) -> D
         done = done.and(pass(ctx, json).await);
     }
     done
-}
-
-/// The lock of the one that works on a SQLite database.
-async fn alone(ctx: &Context) -> Result<RunLock, Failed> {
-    let lock = match ctx.store.lock() {
-        Err(StoreError::Locked { .. }) => {
-            // `status` holds it for an instant, to see whether anybody has it.
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            ctx.store.lock()
-        }
-        lock => lock,
-    };
-    lock.map_err(|error| fail(&error))
 }
 
 async fn pass(ctx: Arc<Context>, json: bool) -> Done {

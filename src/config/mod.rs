@@ -384,6 +384,8 @@ pub struct Config {
     pub letters_folder: Option<PathBuf>,
     /// Folder of the operator's own crisis lexicon.
     pub lexicon_folder: Option<PathBuf>,
+    /// Years after which an ended record is proposed for erasure; None: nothing is proposed.
+    pub retention: Option<u32>,
     /// Never empty.
     pub therapists: Vec<Therapist>,
     pub absences: Vec<Absence>,

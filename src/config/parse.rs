@@ -114,6 +114,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// Whole years: `5y`.
+pub(super) fn years(text: &str) -> Result<u32, Fault> {
+    let number = text.trim().strip_suffix('y').and_then(|number| number.trim_end().parse::<u32>().ok());
+    match number {
+        Some(years) if (1..=100).contains(&years) => Ok(years),
+        _ => fault(format!("{} is not a number of years", shown(text)), "write 1 to 100 years, such as \"5y\""),
+    }
+}
+
 /// Bytes: `25MB` (millions), `25MiB` (1024 × 1024), `800kB`.
 pub(super) fn size(text: &str) -> Result<u64, Fault> {
     let bad = || {

@@ -96,6 +96,8 @@ fn whole(r: &mut Reader<'_>) -> Option<Config> {
     let metrics = metrics(r);
     let letters = r.part("letters");
     let letters_folder = r.path(&letters, "folder");
+    let records = r.part("records");
+    let retention = r.parsed(&records, "retention", parse::years);
     let crisis = r.part("crisis");
     let lexicon_folder = r.path(&crisis, "lexicon");
     let therapists = therapists(r, practice.as_ref(), rhythm.as_ref());
@@ -118,6 +120,7 @@ fn whole(r: &mut Reader<'_>) -> Option<Config> {
         metrics,
         letters_folder,
         lexicon_folder,
+        retention,
         therapists: therapists.into_iter().map(|(_, therapist)| therapist).collect::<Option<Vec<_>>>()?,
         absences: absences?,
         lines: std::collections::BTreeMap::new(),

@@ -418,6 +418,21 @@ pub const SECTIONS: &[Section] = &[
         )],
     },
     Section {
+        path: "records",
+        list: false,
+        commented: false,
+        doc: "How long records are kept.",
+        keys: &[key(
+            "retention",
+            Text,
+            Optional("\"5y\""),
+            "Years after the end of a treatment (as many as the law and your profession ask). Once they are over the \
+             record is proposed for erasure, to the therapist in the digest and to you in `status`; a person decides, \
+             and nothing is erased by itself. Without it nothing is proposed. The frame tells clients the same in \
+             words: `[practice.cadre] records`.",
+        )],
+    },
+    Section {
         path: "crisis",
         list: false,
         commented: false,

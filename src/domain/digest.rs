@@ -12,6 +12,8 @@ use crate::model::{ClientCode, ClientState, CrisisClass, Kind, Mark, TurnState, 
 pub const SILENT_DAYS: u32 = 7;
 /// Requests shown; the rest is counted.
 pub const REQUESTS_SHOWN: usize = 10;
+/// Records at the end of their retention that are shown; the rest is counted.
+pub const RECORDS_SHOWN: usize = 10;
 
 /// What the scan for crisis words found in the letters of the open turn or of the last day. None: nothing was scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -149,6 +151,15 @@ pub struct NoticeLine {
     pub unclear: bool,
 }
 
+/// A record whose retention is over: to be erased, if a person says so.
+#[derive(Clone, Serialize)]
+pub struct RecordLine {
+    pub code: ClientCode,
+    pub label: Option<String>,
+    /// When the treatment ended.
+    pub since: DateTime<Utc>,
+}
+
 /// The coming or running absence, both days included.
 #[derive(Clone, Serialize)]
 pub struct Absence {
@@ -186,6 +197,7 @@ pub struct Facts {
     pub keys: Vec<KeyLine>,
     pub failures: Vec<FailureLine>,
     pub noticed: Vec<NoticeLine>,
+    pub records: Vec<RecordLine>,
     pub absence: Option<Absence>,
     pub journal: JournalHead,
 }
@@ -246,6 +258,9 @@ pub struct Digest {
     pub failures: Vec<FailureLine>,
     /// Mail that is still on its way, as far as anybody knows.
     pub noticed: Vec<NoticeLine>,
+    /// Proposed for erasure, the oldest first; ten at most.
+    pub records: Vec<RecordLine>,
+    pub records_beyond: u32,
     pub absence: Option<Absence>,
     /// A client's line asks for a command.
     pub asks: bool,
@@ -265,6 +280,7 @@ impl Digest {
         self.waiting.iter_mut().for_each(|line| line.label = None);
         self.keys.iter_mut().for_each(|line| line.label = None);
         self.noticed.iter_mut().for_each(|line| line.label = None);
+        self.records.iter_mut().for_each(|line| line.label = None);
         self.failures.iter_mut().chain(&mut self.forward_failures).for_each(|line| line.label = None);
     }
 }
@@ -311,6 +327,10 @@ pub fn arrange(facts: Facts) -> Digest {
     let (forward_failures, failures) = failures.into_iter().partition(|f| f.kind == Kind::Forward);
     let mut noticed = facts.noticed;
     noticed.sort_by_key(|f| (f.at, f.code.clone()));
+    let mut records = facts.records;
+    records.sort_by_key(|r| (r.since, r.code.clone()));
+    let records_beyond = count(records.len().saturating_sub(RECORDS_SHOWN));
+    records.truncate(RECORDS_SHOWN);
     let (before, after) = sections(clients);
     Digest {
         at: facts.at,
@@ -330,6 +350,8 @@ pub fn arrange(facts: Facts) -> Digest {
         keys,
         failures,
         noticed,
+        records,
+        records_beyond,
         absence: facts.absence,
         asks: asked,
         sealed_letters,

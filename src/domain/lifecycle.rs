@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Months, TimeDelta, Utc};
 
 use crate::model::{ClientState, Kind, words};
 
@@ -252,7 +252,7 @@ pub const TABLE: &[Transition] = &[
         Event::Erase,
         Target::To(Erased),
         &[Operator],
-        None,
+        Some(Kind::Erasure),
         "erased",
     ),
 ];
@@ -311,6 +311,28 @@ pub fn farewell_open(state: ClientState, stopped: bool, since: Option<DateTime<U
     state == Discharged && stopped && since.is_some_and(|since| now - since <= FAREWELL)
 }
 
+/// States whose records are kept for as long as the practice has to, and then proposed for erasure.
+pub const ENDED: &[ClientState] = &[Archived, Declined];
+
+/// A retention of so many years.
+pub const fn months(years: u32) -> Months {
+    Months::new(years.saturating_mul(12))
+}
+
+/// Whether a record is proposed for erasure: its treatment ended so many `years` ago, and nothing holds it. `since`: the
+/// end; `consented`: a person who was declined before any consent is forgotten sooner, and by itself.
+pub fn retention_over(
+    state: ClientState,
+    since: DateTime<Utc>,
+    consented: bool,
+    held: bool,
+    years: u32,
+    now: DateTime<Utc>,
+) -> bool {
+    let ended = ENDED.contains(&state) && (state != Declined || consented);
+    ended && !held && since.checked_add_months(months(years)).is_some_and(|over| over <= now)
+}
+
 /// When a letter of the therapist's own words leaves: at the client's next slot, so that an order given in the wrong
 /// thread can be taken back; None where there is none in sight, and it leaves at once.
 pub fn words_leave(next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -354,6 +376,7 @@ pub const fn may_leave(state: ClientState, kind: Kind) -> bool {
         Kind::Ending => matches!(state, Ending),
         Kind::Farewell | Kind::Stopped => matches!(state, Discharged | Archived),
         Kind::Paused => matches!(state, Paused),
+        Kind::Erasure => matches!(state, Erased),
         Kind::StateNotice => resting || matches!(state, ConsentPending),
         Kind::AfterDischarge => matches!(state, Discharged | Archived | Declined),
         Kind::Guide | Kind::InternetPolicy => open || matches!(state, ConsentPending | Discharged),

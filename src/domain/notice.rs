@@ -144,6 +144,7 @@ pub const fn tell(kind: Kind, to_staff: bool) -> Tell {
         | Kind::Paused
         | Kind::Resumed
         | Kind::Stopped
+        | Kind::Erasure
         | Kind::StateNotice
         | Kind::AfterDischarge
         | Kind::Guide => Tell::Digest,

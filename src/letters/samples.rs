@@ -438,6 +438,7 @@ fn digests() -> Vec<Json> {
             { "code": code(), "label": "Marie B.", "kind": "reply", "at": at(2, 17, 0), "unclear": false },
             { "code": code(), "label": null, "kind": "reply", "at": at(2, 17, 0), "unclear": true },
         ],
+        "records": [{ "code": code(), "label": "Marie B.", "since": at(2, 17, 0) }], "records_beyond": 2,
         "absence": { "from": "2026-04-06", "to": "2026-04-17", "locum": "Dr Martin" },
         "asks": true, "sealed_letters": true,
         "journal": journal,
@@ -446,7 +447,8 @@ fn digests() -> Vec<Json> {
         "at": at(3, 6, 0), "slot": null, "to_answer": 0, "to_decide": 0, "nothing": 0, "alerts": [],
         "forward_failures": [],
         "before": [], "held": [], "held_beyond": 0, "requests": [], "requests_beyond": 0, "after": [], "waiting": [],
-        "keys": [], "failures": [], "noticed": [], "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "sealed_letters": false, "journal": journal,
+        "keys": [], "failures": [], "noticed": [], "records": [], "records_beyond": 0,
+        "absence": { "from": "2026-03-02", "to": null, "locum": null }, "asks": false, "sealed_letters": false, "journal": journal,
     });
     vec![json!({ "sheet": full }), json!({ "sheet": empty })]
 }

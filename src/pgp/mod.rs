@@ -29,7 +29,7 @@ pub use open::{OpenError, open, verify_cleartext, verify_detached};
 pub use practice::{KeyError, NewKey, PracticeKey};
 pub use recipients::recipients;
 pub use revocation::{Revocation, SentKeys};
-pub use seal::{MICALG, SealError, seal, sign_detached};
+pub use seal::{MICALG, SealError, seal, seal_dated, sign_clear, sign_detached};
 pub use verdict::{BadSignature, GoodSignature, SignatureCheck};
 
 use chrono::{DateTime, Utc};

@@ -58,23 +58,39 @@ pub fn seal(
     signer: &PracticeKey,
     at: DateTime<Utc>,
 ) -> Result<Vec<u8>, SealError> {
+    seal_dated(plaintext, to, signer, at, at)
+}
+
+/// [`seal`] with a signature of an earlier moment, `signed`, to certificates that can be used `now`: for what was sealed
+/// before and is sealed anew.
+///
+/// # Errors
+/// [`SealError`]; [`SealError::Signer`] where the practice's key couldn't sign at that moment.
+pub fn seal_dated(
+    plaintext: impl AsRef<[u8]>,
+    to: &[&Certificate],
+    signer: &PracticeKey,
+    signed: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<u8>, SealError> {
     if to.is_empty() {
         return Err(SealError::NoRecipients);
     }
     if crate::failpoint::refuses("seal") {
         return Err(SealError::Failed("a failure on purpose".into()));
     }
-    let rules = Rules::at(at);
+    let rules = Rules::at(now);
     let mut keys = Vec::new();
     for cert in to {
-        let usable = usable_keys(cert.cert(), &rules, Purpose::Encrypt, at)
+        let usable = usable_keys(cert.cert(), &rules, Purpose::Encrypt, now)
             .map_err(|problem| SealError::Recipient { fingerprint: cert.fingerprint(), problem })?;
         keys.extend(usable);
     }
-    let pair = signing_pair(signer, &rules, at)?;
+    let pair = signing_pair(signer, &Rules::at(signed), signed)?;
     let modern = keys.iter().all(|ka| ka.valid_cert().features().is_some_and(|f| f.supports_seipdv2()));
     let recipients: Vec<Recipient> = keys.into_iter().map(Recipient::from).collect();
-    write_sealed(plaintext, to, recipients, modern, pair, at).map_err(|error| SealError::Failed(format!("{error:#}")))
+    write_sealed(plaintext, to, recipients, modern, pair, signed)
+        .map_err(|error| SealError::Failed(format!("{error:#}")))
 }
 
 fn write_sealed(
@@ -164,6 +180,28 @@ pub fn sign_detached(data: &[u8], signer: &PracticeKey, at: DateTime<Utc>) -> Re
         Ok(crlf(&sink).into_bytes())
     };
     sign().map_err(|error| SealError::Failed(format!("{error:#}")))
+}
+
+/// Signs text in the clear (RFC 9580 section 7): it reads as it is, and `gpg --verify` says whether it was changed.
+/// `text` has lines that end in LF, without blanks before it.
+///
+/// # Errors
+/// [`SealError`]
+pub fn sign_clear(text: &str, signer: &PracticeKey, at: DateTime<Utc>) -> Result<String, SealError> {
+    let pair = signing_pair(signer, &Rules::at(at), at)?;
+    let sign = || -> openpgp::Result<Vec<u8>> {
+        let mut sink = Vec::new();
+        let signer = Signer::new(Message::new(&mut sink), pair)?
+            .hash_algo(HashAlgorithm::SHA512)?
+            .creation_time(system(at))
+            .cleartext();
+        let mut message = signer.build()?;
+        message.write_all(text.as_bytes())?;
+        message.finalize()?;
+        Ok(sink)
+    };
+    let signed = sign().map_err(|error| SealError::Failed(format!("{error:#}")))?;
+    String::from_utf8(signed).map_err(|_| SealError::Failed("the signed text isn't UTF-8".to_owned()))
 }
 
 /// The practice's keypair that may sign at `at`.

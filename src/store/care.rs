@@ -51,6 +51,9 @@ pub struct Care {
     /// When the client was told what happens to mail in the present state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub told: Option<DateTime<Utc>>,
+    /// Since when the record is under legal hold: it isn't erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legal_hold: Option<DateTime<Utc>>,
     /// What an order had found whose letter, the therapist's own words, hasn't left yet: `/cancel` leads back to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<Before>,

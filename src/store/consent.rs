@@ -290,14 +290,15 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_card(&mut self, client: ClientId, data: &[u8], at: DateTime<Utc>) -> Result<(), StoreError> {
-        let mac = card_mac(self.vault(), client, micros(at), data);
+        let resting = self.rest_of(client, CARD, data).await?;
+        let mac = card_mac(self.vault(), client, micros(at), &resting);
         sql::query(
             "INSERT INTO card (client_id, at, data, mac) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (client_id) DO UPDATE SET at = excluded.at, data = excluded.data, mac = excluded.mac",
         )
         .bind(client.0)
         .bind(micros(at))
-        .bind(data)
+        .bind(resting)
         .bind(mac.as_slice())
         .execute(&mut self.conn)
         .await?;
@@ -315,7 +316,8 @@ impl Tx {
         if !vault::same(&card_mac(self.vault(), client, at, &data), row.get("mac")?) {
             return Err(StoreError::Corrupt { table: CARD, row: client.0 });
         }
-        Ok(Some((data, time(CARD, client.0, at)?)))
+        let card = self.unrest_of(client, CARD, data).await?;
+        Ok(Some((card, time(CARD, client.0, at)?)))
     }
 
     /// Destroys a client's card; `false` where there was none.
@@ -342,6 +344,7 @@ impl Tx {
         for sql in [
             "UPDATE message SET sender = NULL, sender_hash = NULL, subject = NULL, origin_id = NULL, \
              origin_id_hash = NULL, note = NULL WHERE client_id = $1",
+            "DELETE FROM data_key WHERE client_id = $1",
             "DELETE FROM enrolment WHERE client_id = $1",
             "DELETE FROM key_offer WHERE client_id = $1",
             "DELETE FROM card WHERE client_id = $1",

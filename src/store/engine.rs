@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgSslMode};
@@ -47,6 +47,15 @@ const WRITER: [(&str, &str); 2] = [("lock_timeout", "5s"), ("idle_in_transaction
 
 /// How long one waits for a connection, a server that doesn't answer included.
 const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// Whether a session of PostgreSQL's may still see what the transaction deleted that last wrote this erasure: then
+/// `VACUUM` would keep it.
+const STILL_READ: &str = "SELECT EXISTS (SELECT 1 FROM erasure e, pg_stat_activity a WHERE e.code = $1 \
+                          AND a.pid <> pg_backend_pid() AND (a.datname = current_database() OR a.datname IS NULL) \
+                          AND greatest(age(a.backend_xmin), age(a.backend_xid)) >= age(e.xmin))";
+/// How long such a session is waited for, and how often looked at.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Engine {
     pub(super) async fn lite(url: &str) -> Result<Self, StoreError> {
@@ -135,6 +144,32 @@ impl Engine {
             Self::Pg { readers, .. } => {
                 readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map(Conn::Pg)
             }
+        }
+    }
+
+    /// Takes away what the rows of an erased client leave on disk. SQLite: the write-ahead log is folded into the
+    /// database and cut to nothing (the pages themselves were overwritten). PostgreSQL: the table of clients' keys is
+    /// written anew without the dead ones; its own log and what of other rows it hasn't reused yet are its server's
+    /// affair. `false`: somebody still reads what was there before.
+    pub(super) async fn forget_deleted(&self, code: &str) -> Result<bool, StoreError> {
+        let writer = match self {
+            Self::Lite { writer, .. } => {
+                let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
+                return Ok(busy == 0);
+            }
+            Self::Pg { writer, .. } => writer,
+        };
+        let began = Instant::now();
+        while sqlx::query_scalar(STILL_READ).bind(code).fetch_one(writer).await? {
+            if began.elapsed() > READ_WITHIN {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        match sqlx::query("VACUUM (FULL) data_key").execute(writer).await.map_err(StoreError::from) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_busy() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

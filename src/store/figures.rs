@@ -35,6 +35,12 @@ pub struct Figures {
     pub outbox_oldest: Option<DateTime<Utc>>,
     /// Outgoing mails that failed or came back since the time that was asked for.
     pub failed: u64,
+    /// Records that nobody may erase.
+    pub legal_holds: u64,
+    /// Erasures under way.
+    pub erasures: u64,
+    /// When the oldest of them was ordered.
+    pub erasure_oldest: Option<DateTime<Utc>>,
 }
 
 impl Figures {
@@ -102,6 +108,12 @@ impl Tx {
                    AND finished_at >= $1 UNION SELECT id FROM outbox WHERE returned_at >= $1)";
         figures.failed = self.count(sql, Some(micros(failed_since))).await?;
         self.outbox_figures(&mut figures).await?;
+        figures.legal_holds = self.count("SELECT COUNT(*) FROM legal_hold", None).await?;
+        let sql = "SELECT COUNT(*) AS many, MIN(asked_at) AS oldest FROM erasure WHERE done_at IS NULL";
+        let open = query(sql).fetch_one(&mut self.conn).await?;
+        figures.erasures = open.get::<i64>("many")?.unsigned_abs();
+        figures.erasure_oldest =
+            open.get::<Option<i64>>("oldest")?.map(|oldest| time("erasure", 0, oldest)).transpose()?;
         Ok(figures)
     }
 

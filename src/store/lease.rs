@@ -210,7 +210,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Held`], [`StoreError::Locked`], [`StoreError::Db`].
     pub async fn at_rest(&self) -> Result<super::RunLock, StoreError> {
-        if self.gateways().await?.is_empty() { self.lock() } else { Err(StoreError::Held) }
+        if !self.gateways().await?.is_empty() {
+            return Err(StoreError::Held);
+        }
+        match self.lock() {
+            Err(StoreError::Locked { .. }) => {
+                // `status` holds it for an instant, to see whether anybody has it.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.lock()
+            }
+            lock => lock,
+        }
     }
 
     /// Reserves up to `limit` mails that may be attempted now for this gateway, so that no two write the same one. With

@@ -536,10 +536,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn put_blob(&mut self, id: MessageRow, ciphertext: &[u8]) -> Result<(), StoreError> {
-        let mac = blob_mac(self.vault(), id, ciphertext).to_vec();
+        let resting = self.rest(id, ciphertext).await?;
+        let mac = blob_mac(self.vault(), id, &resting).to_vec();
         let sql = "INSERT INTO blob (message_id, data, mac) VALUES ($1, $2, $3) \
                    ON CONFLICT (message_id) DO UPDATE SET data = excluded.data, mac = excluded.mac";
-        sql::query(sql).bind(id.0).bind(ciphertext.to_vec()).bind(mac).execute(&mut self.conn).await?;
+        sql::query(sql).bind(id.0).bind(resting).bind(mac).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -552,7 +553,7 @@ impl Tx {
         let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
         let data: Vec<u8> = row.get("data")?;
         if vault::same(&blob_mac(self.vault(), id, &data), row.get("mac")?) {
-            Ok(Some(data))
+            self.unrest(id, data).await.map(Some)
         } else {
             Err(StoreError::Corrupt { table: "blob", row: id.0 })
         }

@@ -156,6 +156,11 @@ impl Vault {
             .map_err(|_| Unsealable)
     }
 
+    /// Whether this may be what [`Vault::seal`] made; no OpenPGP message begins so, armored or not.
+    pub(super) fn is_sealed(data: &[u8]) -> bool {
+        data.first() == Some(&VERSION)
+    }
+
     /// A keyed hash by which a value is found without being stored (HMAC-SHA256, 16 bytes).
     pub fn lookup(&self, kind: Lookup, value: &[u8]) -> [u8; 16] {
         let mac = mac_of(&self.0.lookup, &[kind.domain(), value]);

@@ -51,26 +51,48 @@ pub fn sql(practice: &Practice, statement: &str) -> Result<String> {
     })
 }
 
-/// Changes the database as Cadre would, with the MACs that only the record key makes, and commits.
-pub fn in_store(practice: &Practice, work: impl AsyncFnOnce(&mut Tx) -> Result<()>) -> Result<()> {
+/// The practice's database, as Cadre opens it.
+async fn store_of(practice: &Practice) -> Result<Store> {
     let dir = &practice.dir;
     let key: [u8; 32] = std::fs::read(dir.join("record.key"))?.as_slice().try_into()?;
+    let (vault, head) = (Vault::new(&key), dir.join("journal.head"));
+    Ok(match &practice.place {
+        None => Store::open(&format!("sqlite:{}", dir.join("cadre.db").display()), vault, &head).await?,
+        Some(place) => {
+            let server = Server { url: place.url.clone(), password: None, schema: place.schema.clone() };
+            Store::connect(&server, vault, &head).await?
+        }
+    })
+}
+
+/// Changes the database as Cadre would, with the MACs that only the record key makes, and commits.
+pub fn in_store(practice: &Practice, work: impl AsyncFnOnce(&mut Tx) -> Result<()>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (vault, head) = (Vault::new(&key), dir.join("journal.head"));
-        let store = match &practice.place {
-            None => Store::open(&format!("sqlite:{}", dir.join("cadre.db").display()), vault, &head).await?,
-            Some(place) => {
-                let server = Server { url: place.url.clone(), password: None, schema: place.schema.clone() };
-                Store::connect(&server, vault, &head).await?
-            }
-        };
+        let store = store_of(practice).await?;
         let mut tx = store.begin().await?;
         work(&mut tx).await?;
         tx.commit().await?;
         store.close().await;
         Ok(())
     })
+}
+
+/// Somebody reads the database as it is now, and goes on reading, as an export or `verify` does.
+pub fn reading(practice: &Practice, during: impl FnOnce() -> Result<()>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (store, tx) = runtime.block_on(async {
+        let store = store_of(practice).await?;
+        let mut tx = store.read().await?;
+        tx.client_ids().await?;
+        Ok::<_, anyhow::Error>((store, tx))
+    })?;
+    let outcome = during();
+    runtime.block_on(async {
+        drop(tx);
+        store.close().await;
+    });
+    outcome
 }
 
 /// Another program holds the database for writing, as a backup or somebody with `sqlite3` would.
@@ -132,6 +154,14 @@ pub fn octets(practice: &Practice, expression: &str) -> String {
     match practice.place {
         None => format!("CAST({expression} AS BLOB)"),
         Some(_) => format!("({expression})"),
+    }
+}
+
+/// A column's or expression's octets, as SQL makes hexadecimal digits of them.
+pub fn hex(practice: &Practice, expression: &str) -> String {
+    match practice.place {
+        None => format!("hex({expression})"),
+        Some(_) => format!("upper(encode({expression}, 'hex'))"),
     }
 }
 

@@ -38,6 +38,9 @@ pub fn freeze(number: u32) -> Result<()> {
     if number >= 6 {
         sealed_letters(&play)?;
     }
+    if number >= 10 {
+        records(&play)?;
+    }
     unfinished(&mut play)?;
     ensure!(play.scene.practice.run(&["journal", "verify"])?.ok());
     let dir = &play.scene.practice.dir;
@@ -130,6 +133,17 @@ fn sealed_letters(play: &Play) -> Result<()> {
     let told = round.to(&s.therapist).find(|post| post.read.text().contains("/told"));
     let told = told.with_context(|| round.story())?.raw.clone();
     play.answer(&told, "/told", march(2, 21, 20))?;
+    Ok(())
+}
+
+/// Paul's record is under legal hold; Rose, who never wrote, is erased.
+fn records(play: &Play) -> Result<()> {
+    let s = &play.scene;
+    s.practice.set_time(march(2, 21, 30))?;
+    s.practice.run(&["client", "hold", &s.c2, "--note", "dossier 2026/17"])?.expect_ok()?;
+    let rose = Person::generate(&s.lab, "rose", "Rose", "rose@client.example", march(1, 0, 0))?;
+    let code = add(&s.practice, &rose)?;
+    s.practice.run(&["client", "erase", &code, "--yes"])?.expect_ok()?;
     Ok(())
 }
 

@@ -145,7 +145,7 @@ async fn offer(
     let others: Vec<&KeyOffer> = waiting.iter().filter(|other| other.fingerprint != *fingerprint).collect();
     let standings: Vec<Waiting> = others.iter().map(|other| waits(other)).collect();
     let room = enrolment::room(waits(&offer), &standings, OFFERS);
-    let detail = json!({ "fingerprint": fingerprint, "by_old": by_old, "kept": room != Room::None });
+    let detail = json!({ "by_old": by_old, "kept": room != Room::None });
     tx.journal(now, "key-offered", Some(&client.code), detail).await?;
     match room {
         Room::Free => {}

@@ -138,7 +138,7 @@ async fn revoke_client(
         tx.disown_offers(id).await?;
     }
     let fingerprint = certificate.fingerprint();
-    let detail = json!({ "fingerprint": fingerprint, "hard": one.revocation.hard });
+    let detail = json!({ "hard": one.revocation.hard });
     tx.journal(now, "key-revoked", Some(&client.code), detail).await?;
     // Letters that are sealed with a passphrase wait for no key.
     if client.channel == Channel::OpenPgp {

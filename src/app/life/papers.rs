@@ -30,6 +30,7 @@ pub enum Paper {
     },
     Resumed,
     Stopped,
+    Erasure,
     StateNotice {
         origin: Option<String>,
     },
@@ -103,6 +104,7 @@ pub async fn fill(
             plain(Letter::Resumed(letters::Resumed { practice, next, lines }), None)
         }
         Paper::Stopped => plain(Letter::Stopped(letters::Stopped { practice, lines }), None),
+        Paper::Erasure => plain(Letter::Erasure(letters::Erasure { practice, at: now }), None),
         Paper::StateNotice { origin } => {
             let facts = letters::StateNotice {
                 practice,

@@ -8,6 +8,7 @@ use super::{SEEN_UNTIL, note_sent, put_all_down, recover};
 use crate::app::AppError;
 use crate::app::context::Context;
 use crate::app::daily::daily;
+use crate::app::erasure;
 use crate::app::filing;
 use crate::app::health;
 use crate::app::heartbeat;
@@ -68,7 +69,10 @@ pub async fn once(ctx: Arc<Context>) -> (Counts, Result<(), AppError>) {
         Ok(Some(mut imap)) => {
             // Sent letters have copies too.
             let inbox = imap.written_name(&ctx.config.imap.inbox);
-            let finished = filing::finish(&ctx, &mut imap, &inbox).await;
+            let finished = match filing::finish(&ctx, &mut imap, &inbox).await {
+                Ok(()) => erasure::advance(&ctx, &mut imap, &inbox).await,
+                Err(error) => Err(error),
+            };
             imap.logout().await;
             finished
         }

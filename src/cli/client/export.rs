@@ -11,11 +11,11 @@ use crate::cli::{Done, fail, find_client, print_json, thread, utc};
 use crate::store::{Client, StoreError};
 
 /// Writes it and says what is to be done with it.
-pub async fn write(ctx: &Context, json: bool, code: &str, to: &Path) -> Done {
+pub async fn write(ctx: &Context, json: bool, code: &str, to: &Path, notes: bool) -> Done {
     let client = find_client(ctx, code).await?;
     let record = record(ctx, &client).await.map_err(|error| fail(&error))?;
     let bar = Bar::new(json, "letters");
-    let letters = export::export(ctx, &client, &record, to, |done, of| bar.at(done, of)).await;
+    let letters = export::export(ctx, &client, &record, to, notes, |done, of| bar.at(done, of)).await;
     drop(bar);
     let letters = letters.map_err(|error| fail(&error))?;
     if json {

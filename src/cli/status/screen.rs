@@ -54,6 +54,15 @@ pub(super) fn screen(state: &State, zone: Tz) -> String {
         row("gateway", format!("{} {part}", gateway.id));
     }
     row("keys", keys(&state.keys));
+    if state.retention_over + state.legal_holds + state.erasures > 0 {
+        row(
+            "records",
+            format!(
+                "{} kept long enough (the therapist decides), {} under legal hold, {} being erased",
+                state.retention_over, state.legal_holds, state.erasures
+            ),
+        );
+    }
     row("aside", format!("{} among the others, {} left in the junk folder", state.set_aside, state.left_in_junk));
     if state.originals_pending > 0 {
         row("originals", format!("{} still to be removed from the mailbox", state.originals_pending));

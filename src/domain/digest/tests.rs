@@ -52,6 +52,7 @@ fn facts(clients: Vec<ClientLine>) -> Facts {
         keys: Vec::new(),
         failures: Vec::new(),
         noticed: Vec::new(),
+        records: Vec::new(),
         absence: None,
         journal: JournalHead { count: 1, head: "ab".to_owned() },
     }

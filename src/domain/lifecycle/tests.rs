@@ -20,6 +20,22 @@ fn allowed() -> Vec<(ClientState, Event, Actor)> {
 }
 
 #[test]
+fn a_record_is_proposed_for_erasure_once_its_years_are_over_and_nothing_holds_it() {
+    let ended = DateTime::from_timestamp(1_772_000_000, 0).unwrap();
+    let years = |n: u32| ended + chrono::Months::new(12 * n);
+    let over = |state, consented, held, now| retention_over(state, ended, consented, held, 5, now);
+    assert!(over(Archived, true, false, years(5)));
+    assert!(!over(Archived, true, false, years(5) - TimeDelta::seconds(1)), "a second too early");
+    assert!(!over(Archived, true, true, years(9)), "legal hold");
+    assert!(over(Declined, true, false, years(5)), "after the assessment");
+    assert!(!over(Declined, false, false, years(5)), "forgotten sooner, by itself");
+    for state in ClientState::ALL.iter().copied().filter(|state| !matches!(state, Archived | Declined)) {
+        assert!(!over(state, true, false, years(90)), "{state}");
+    }
+    assert!(!retention_over(Archived, DateTime::<Utc>::MAX_UTC, true, false, 100, years(5)));
+}
+
+#[test]
 fn each_state_event_and_actor_is_decided_by_one_row_at_most() {
     for &state in ClientState::ALL {
         for &event in Event::ALL {
@@ -126,7 +142,7 @@ fn little_leaves_where_no_treatment_is() {
     let list = |state: ClientState| -> Vec<&str> {
         Kind::ALL.iter().filter(|kind| may_leave(state, **kind)).map(|kind| kind.as_str()).collect()
     };
-    assert_eq!(list(Erased), Vec::<&str>::new());
+    assert_eq!(list(Erased), ["erasure"]);
     assert_eq!(list(Request), Vec::<&str>::new());
     let known = ["undecryptable", "too-large", "safety", "safety-violence"];
     let beyond = |state: ClientState| -> BTreeSet<&str> {

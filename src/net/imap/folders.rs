@@ -86,6 +86,35 @@ impl ImapSession {
         Ok(())
     }
 
+    /// Deletes a folder with all that is in it, the messages first, and sees that it is gone; how many messages there
+    /// were. One that isn't there is no error.
+    ///
+    /// # Errors
+    /// `ServerSaidNo` when the server won't.
+    pub async fn delete_folder(&mut self, folder: &str, inbox: &str) -> Result<usize, NetError> {
+        self.known.remove(folder);
+        if !self.folder_exists(folder).await? {
+            return Ok(0);
+        }
+        self.select(folder).await?;
+        let uids = self.uids("ALL").await?;
+        if !uids.is_empty() {
+            self.remove(&uids).await?;
+        }
+        // A selected folder can't be deleted on some servers, and a session on a deleted one is ended by others.
+        self.select(inbox).await?;
+        match self.conn.ok("UNSUBSCRIBE", &format!("UNSUBSCRIBE {}", quoted(folder)?), |_| {}).await {
+            Ok(_) | Err(NetError::ServerSaidNo { .. } | NetError::ServerSaidBad { .. }) => {}
+            Err(e) => return Err(e),
+        }
+        match self.conn.ok("DELETE", &format!("DELETE {}", quoted(folder)?), |_| {}).await {
+            Ok(_) => Ok(uids.len()),
+            // Gone meanwhile, or never more than a name.
+            Err(NetError::ServerSaidNo { .. }) if !self.folder_exists(folder).await? => Ok(uids.len()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Creates a folder; true if it is there afterwards.
     async fn create(&mut self, folder: &str) -> Result<bool, NetError> {
         match self.conn.ok("CREATE", &format!("CREATE {}", quoted(folder)?), |_| {}).await {
