@@ -5,9 +5,11 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXUPPER;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
@@ -297,14 +299,23 @@ impl Tx {
     /// Locks the head file and sees whether it stands on this journal's chain. `None`: it doesn't,
     /// and is left alone as the proof that something was cut.
     pub(super) async fn lock_head(&mut self, chain: &Chain) -> Result<Option<HeadFile>, StoreError> {
-        let file = match OpenOptions::new().read(true).write(true).open(&self.store.head) {
+        let mut file = match OpenOptions::new().read(true).write(true).open(&self.store.head) {
             Ok(file) => file,
             Err(error) => {
                 tracing::warn!(%error, "the journal's head file is missing; `journal verify` fails until it is back");
                 return Ok(None);
             }
         };
-        let Ok(file) = Flock::lock(file, FlockArg::LockExclusive) else { return Ok(None) };
+        // Who has it is about to write the head of what they committed: waited for without stopping a thread, which may be
+        // the one that they need for it.
+        let file = loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(locked) => break locked,
+                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
+                Err(_) => return Ok(None),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
         let Some(head) = read_head(&file) else { return Ok(None) };
         if head == chain.base || self.on_chain(&head).await? {
             return Ok(Some(HeadFile(file)));
