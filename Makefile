@@ -85,13 +85,12 @@ ON_POSTGRES = absence crisis day delivery digest_letter enrolment failures fault
   kill_matrix letters lifecycle practice_key records replies sealed threats torture
 # The main job and what moves by the clock; the rest takes a quarter of an hour more.
 ON_POSTGRES_IN_TEST = absence day delivery frame kill_matrix letters lifecycle records replies
-STORE_ON_POSTGRES = store::tests::engines store::tests::lease
 
 test-postgres: deps ## the tests of the database and every end-to-end test once more, on a PostgreSQL server of the tests' own (long)
-	@$(MAKE) --no-print-directory on-postgres ON_POSTGRES_IN_TEST="$(ON_POSTGRES)" STORE_ON_POSTGRES=store::
+	@$(MAKE) --no-print-directory on-postgres ON_POSTGRES_IN_TEST="$(ON_POSTGRES)"
 
 on-postgres:
-	tests/common/postgres.sh run $(CARGO) test --locked --lib -- $(STORE_ON_POSTGRES) --test-threads=$(TEST_THREADS)
+	tests/common/postgres.sh run $(CARGO) test --locked --lib -- store:: --test-threads=$(TEST_THREADS)
 	CADRE_TEST_DATABASE=postgres CADRE_KILL_ROUNDS=$${CADRE_KILL_ROUNDS:-9} $(CARGO) test --locked --no-fail-fast \
 	  $(addprefix --test ,$(ON_POSTGRES_IN_TEST)) -- --test-threads=$(TEST_THREADS)
 
