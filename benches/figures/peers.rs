@@ -201,14 +201,19 @@ fn delta(world: &World, letters: &[Vec<u8>]) -> Result<f64> {
     put(&lab, letters)?;
     let began = Instant::now();
     core.call("start_io", json!([account]))?;
-    let mut readable = 0;
+    let mut shown = Vec::new();
     wait("the letters in Delta Chat", Duration::from_secs(120), || {
-        let fresh = core.call("get_fresh_msgs", json!([account]))?;
-        readable = fresh.as_array().map_or(0, Vec::len);
-        Ok((readable >= letters.len()).then_some(()))
+        shown = core.call("get_fresh_msgs", json!([account]))?.as_array().cloned().unwrap_or_default();
+        Ok((shown.len() >= letters.len()).then_some(()))
     })
-    .with_context(|| format!("it has shown {readable} of {}", letters.len()))?;
-    Ok(letters.len() as f64 / began.elapsed().as_secs_f64())
+    .with_context(|| format!("it has shown {} of {}", shown.len(), letters.len()))?;
+    let took = began.elapsed();
+    for id in &shown {
+        let message = core.call("get_message", json!([account, id]))?;
+        let read = message["text"].as_str().is_some_and(|text| text.contains("Lettre"));
+        ensure!(read && message["showPadlock"] == true, "Delta Chat shows a letter that it couldn't verify or read");
+    }
+    Ok(letters.len() as f64 / took.as_secs_f64())
 }
 
 /// A list of one subscriber; each letter is a run of `schleuder work`, as a mail server would start it.
