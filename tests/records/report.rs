@@ -22,7 +22,7 @@ fn a_record_that_was_kept_long_enough_is_proposed_and_never_erased_by_itself() -
     let state = s.practice.json(&["status"])?;
     ensure!(state["retention_over"] == 1 && state["well"].is_boolean(), "{state}");
     let sheet = s.practice.run(&["digest", "--preview"])?.expect_ok()?;
-    says(&sheet, &["DURÉE DE GARDE ÉCOULÉE", &s.c1, "Rien n'est effacé de soi-même"])?;
+    says(&sheet, &["DURÉE DE GARDE ÉCOULÉE", &s.c1, "tout seul"])?;
     play.pass(later + TimeDelta::days(30))?;
     ensure!(s.practice.json(&["client", "show", &s.c1])?["state"] == "archived", "erased by itself");
     s.practice.run(&["client", "hold", &s.c1, "--note", "procès"])?.expect_ok()?;
