@@ -63,7 +63,8 @@ pub fn is_genuine(examined: &Examined) -> bool {
 fn read_on(examined: &Examined) {
     let limits = Limits::default();
     let content = examined.entity.as_ref().and_then(|entity| mime::content(entity.as_bytes(), &limits).ok());
-    scan(&LEXICON, examined, content.as_ref());
+    let said = content.as_ref().map(|content| mime::said(&content.text));
+    scan(&LEXICON, examined, content.as_ref().zip(said.as_ref()));
     let Some(content) = content else { return };
     read_words(&content.text);
     for attachment in &content.attachments {

@@ -122,7 +122,18 @@ pub fn thread_root(ctx: &Context, client: &Client) -> String {
 
 fn autocrypt(ctx: &Context) -> Option<String> {
     let address = ctx.config.practice.address.as_typed();
-    ctx.key.certificate().minimal_for_autocrypt(address, ctx.clock.now()).map(|keydata| BASE64.encode(keydata))
+    let now = ctx.clock.now();
+    let mut kept = ctx.autocrypt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Which of its keys are alive is looked at once a minute: it takes as long as sealing a letter.
+    match &*kept {
+        Some((at, value)) if *at == now.timestamp() / 60 => value.clone(),
+        _ => {
+            let keydata = ctx.key.certificate().minimal_for_autocrypt(address, now);
+            let value = keydata.map(|keydata| BASE64.encode(keydata));
+            *kept = Some((now.timestamp() / 60, value.clone()));
+            value
+        }
+    }
 }
 
 /// A mail to a therapist: in the client's conversation where there is a client.

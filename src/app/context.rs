@@ -159,6 +159,8 @@ pub struct Context {
     certificates: Mutex<HashMap<ClientId, CachedCertificate>>,
     /// Copies that this process has committed and never tried to append: they can't be in their folder yet.
     pub untried_copies: Mutex<HashSet<MessageRow>>,
+    /// The value of the Autocrypt header in a minute of the clock.
+    pub autocrypt: Mutex<Option<(i64, Option<String>)>>,
     /// Folders that were seen to exist.
     pub known_folders: Mutex<HashSet<String>>,
     /// Hears how many of how many messages of a folder are read, where somebody looks on.
@@ -261,6 +263,7 @@ impl Context {
             called,
             certificates: Mutex::new(HashMap::new()),
             untried_copies: Mutex::new(HashSet::new()),
+            autocrypt: Mutex::new(None),
             known_folders: Mutex::new(HashSet::new()),
             onlooker: OnceLock::new(),
         };

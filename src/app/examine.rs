@@ -536,15 +536,16 @@ fn answer(
     let (Some(vouching), Some(entity)) = (tools.registry.vouching(client), entity) else { return Ok(None) };
     let content = mime::content(entity.as_bytes(), tools.limits)?;
     let valid: Vec<Words> = vouching.valid.iter().map(|(_, words)| *words).collect();
-    let reading = answer_words::read(subject, &mime::new_text(&content.text), &valid);
+    let new_text = mime::new_text(&content.text);
+    let reading = answer_words::read(subject, &new_text, &valid);
     let matched = reading.matched.and_then(|at| vouching.valid.get(at).copied());
-    let digest = answer_digest(client, &content);
+    let digest = answer_digest(client, &new_text, &content);
     Ok(Some(Answer { vouching, matched, wrong: reading.wrong, meant: reading.meant, digest }))
 }
 
 /// What a vouched message in clear is known by besides its bytes: whoever plays it again can choose its headers, and how
 /// it is encoded, but not what it says.
-fn answer_digest(client: ClientId, content: &mime::Content) -> [u8; 32] {
+fn answer_digest(client: ClientId, new_text: &str, content: &mime::Content) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
@@ -552,7 +553,7 @@ fn answer_digest(client: ClientId, content: &mime::Content) -> [u8; 32] {
     };
     field(b"vouched");
     field(&client.0.to_be_bytes());
-    for word in mime::new_text(&content.text).split_whitespace() {
+    for word in new_text.split_whitespace() {
         field(word.as_bytes());
     }
     for file in &content.attachments {

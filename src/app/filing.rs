@@ -13,7 +13,7 @@ use crate::failpoint::failpoint;
 use crate::mime;
 use crate::model::{ClientId, MessageRow};
 use crate::net::{Append, ImapSession, NetError};
-use crate::store::{Disposal, Original, StoreError, Tx};
+use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
 
 /// Copies appended with one go.
 const COPIES: u32 = 256;
@@ -68,17 +68,15 @@ pub async fn finish(ctx: &Context, imap: &mut ImapSession, folder: &str) -> Resu
     }
     failpoint("removed");
     let mut tx = ctx.store.begin().await?;
+    let done: Vec<u32> = ours.iter().map(|original| original.uid).filter(|uid| !left.contains(uid)).collect();
+    tx.originals_done(folder, selected.uidvalidity, &done).await?;
+    for original in ours.iter().filter(|original| copied.contains(&original.uid) && !left.contains(&original.uid)) {
+        // It is in its folder already; only the original is still to go.
+        tx.add_original(&Original { action: Disposal::Remove, copy_needed: false, ..original.clone() }).await?;
+    }
     // Those of an earlier UIDVALIDITY are met again by the rescan and known by what they are.
-    for original in ours.iter().chain(&stale) {
-        let here = original.uidvalidity == selected.uidvalidity;
-        if here && left.contains(&original.uid) {
-            continue;
-        }
-        tx.original_done(&original.folder, original.uidvalidity, original.uid).await?;
-        if here && copied.contains(&original.uid) {
-            // It is in its folder already; only the original is still to go.
-            tx.add_original(&Original { action: Disposal::Remove, copy_needed: false, ..original.clone() }).await?;
-        }
+    for original in &stale {
+        tx.originals_done(folder, original.uidvalidity, &[original.uid]).await?;
     }
     tx.commit().await?;
     failpoint("finished");
@@ -118,32 +116,32 @@ async fn copies(ctx: &Context, imap: &mut ImapSession) -> Result<(), AppError> {
         if pending.is_empty() {
             return Ok(());
         }
-        let mut by_client: BTreeMap<ClientId, Vec<MessageRow>> = BTreeMap::new();
+        let mut by_client: BTreeMap<ClientId, Vec<Message>> = BTreeMap::new();
         let mut nowhere = Vec::new();
         for row in &pending {
-            match sound(tx.message(*row).await)?.flatten().and_then(|message| message.client) {
-                Some(client) => by_client.entry(client).or_default().push(*row),
+            match sound(tx.message(*row).await)?.flatten().and_then(|message| Some((message.client?, message))) {
+                Some((client, message)) => by_client.entry(client).or_default().push(message),
                 None => nowhere.push(*row),
             }
         }
         let mut items = Vec::new();
         let mut size = 0;
-        for (client, rows) in by_client {
+        for (client, messages) in by_client {
             let Some(client) = sound(tx.client(client).await)?.flatten() else {
-                nowhere.extend(rows);
+                nowhere.extend(messages.iter().map(|message| message.id));
                 continue;
             };
             let folder = imap.folder_name(&["Cadre", client.code.as_str()]);
-            for row in rows {
+            for message in messages {
                 if size > COPY_BYTES {
                     break;
                 }
-                match sound(copy_bytes(ctx, &mut tx, &client, row).await)?.flatten() {
+                match sound(copy_bytes(ctx, &mut tx, &client, &message).await)?.flatten() {
                     Some((id, bytes, at)) => {
                         size += bytes.len();
-                        items.push(Copy { row, folder: folder.clone(), id, bytes, at });
+                        items.push(Copy { row: message.id, folder: folder.clone(), id, bytes, at });
                     }
-                    None => nowhere.push(row),
+                    None => nowhere.push(message.id),
                 }
             }
         }
@@ -152,9 +150,8 @@ async fn copies(ctx: &Context, imap: &mut ImapSession) -> Result<(), AppError> {
         let progress = !(confirmed.is_empty() && nowhere.is_empty());
         let now = ctx.clock.now();
         let mut tx = ctx.store.begin().await?;
-        for row in confirmed.into_iter().chain(nowhere) {
-            tx.copy_confirmed(row, now).await?;
-        }
+        let done: Vec<MessageRow> = confirmed.into_iter().chain(nowhere).collect();
+        tx.copies_confirmed(&done, now).await?;
         tx.commit().await?;
         if !progress || (pending.len() < COPIES as usize && size <= COPY_BYTES) {
             return Ok(());
@@ -174,12 +171,12 @@ struct Copy {
 async fn copy_bytes(
     ctx: &Context,
     tx: &mut Tx,
-    client: &crate::store::Client,
-    row: MessageRow,
+    client: &Client,
+    message: &Message,
 ) -> Result<Option<(String, Vec<u8>, DateTime<Utc>)>, StoreError> {
-    let (Some(message), Some(sealed)) = (tx.message(row).await?, tx.blob(row).await?) else { return Ok(None) };
+    let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
     let Some(therapist) = ctx.therapist(&client.therapist) else { return Ok(None) };
-    let mail = stored_mail(ctx, &therapist, Some(client), &message);
+    let mail = stored_mail(ctx, &therapist, Some(client), message);
     let bytes = mime::encrypted(&mail, &sealed);
     Ok(Some((mail.message_id, bytes, mail.date)))
 }

@@ -16,13 +16,13 @@ use super::examine::{Answer, Examined, Tools, examine};
 use super::keys::{self, arrived::Revoked};
 use super::keywords as orders;
 use super::notice::Noticed;
-use super::registry::DbRegistry;
+use super::registry::{DbRegistry, View};
 use crate::domain::answer_words;
 use crate::domain::intake::{Action, Decision, Refusal};
 use crate::domain::keywords::{self, Keywords, Standing};
 use crate::domain::passphrase;
 use crate::domain::rhythm::{Schedule, Slot, clamp_arrival};
-use crate::mime::{self, AttachmentClass, Content, FromField, Mail, MimeError};
+use crate::mime::{self, AttachmentClass, Content, FromField, Mail, MimeError, Said};
 use crate::model::{Address, ClientId, Mark, MessageRow, OutboxRow, TherapistId, Verdict};
 use crate::pdf;
 use crate::pgp::Certificate;
@@ -213,12 +213,12 @@ pub struct FromTherapist {
 /// [`PrepareError`]: the message stays where it is and is tried again.
 pub fn prepare(
     ctx: &Context,
-    handle: &tokio::runtime::Handle,
+    view: &View,
     arrived: &mut Arrived,
     now: DateTime<Utc>,
 ) -> Result<Prepared, PrepareError> {
     crate::failpoint::poison(arrived.raw.as_bytes());
-    let registry = DbRegistry::new(ctx, handle.clone())?;
+    let registry = DbRegistry::new(ctx, view);
     let tools = Tools {
         key: &ctx.key,
         registry: &registry,
@@ -235,7 +235,7 @@ pub fn prepare(
         Ok(examined) => examined,
         Err(error) => {
             let header = Mail::parse_header(arrived.raw.as_bytes(), &ctx.limits).ok();
-            return Ok(over_limit(ctx, handle, arrived, header.as_ref(), error)?);
+            return Ok(over_limit(ctx, view, arrived, header.as_ref(), error)?);
         }
     };
     let mut examined = examined;
@@ -250,7 +250,7 @@ pub fn prepare(
 /// [`StoreError`] of the look-up.
 pub fn over_limit(
     ctx: &Context,
-    handle: &tokio::runtime::Handle,
+    view: &View,
     arrived: &Arrived,
     header: Option<&Mail>,
     error: MimeError,
@@ -258,7 +258,7 @@ pub fn over_limit(
     let address = header.filter(|mail| !mail.automatic && !mail.list).and_then(|mail| mail.from.one());
     let therapist = address.and_then(|address| ctx.therapist_by_address(address));
     let client = match address {
-        Some(address) => match handle.block_on(async { ctx.store.read().await?.client_by_address(address).await }) {
+        Some(address) => match view.client_by_address(address) {
             Err(error @ StoreError::Tampered { .. }) => return Ok(Prepared::Tampered { error }),
             found => found?,
         },
@@ -369,16 +369,18 @@ fn seal(
         Disposition::File { opens_turn } => (!opens_turn, Disposition::File { opens_turn: opens_turn && !empty }),
         other => (examined.outer.automatic || examined.outer.list, other),
     };
+    let said = content.as_ref().map(|content| mime::said(&content.text));
+    let read = content.as_ref().zip(said.as_ref());
     let mut marks = marks(&examined, client.as_ref(), content.as_ref());
     let mut words = content.as_ref().map_or(0, |content| content.words);
     let mut disposition = disposition;
     let standing = standing(&examined, arrived);
-    if let (Some(answer), Some(content)) = (&examined.answer, &content) {
-        marks.extend(answer_marks(answer, &content.text));
+    if let (Some(answer), Some(said)) = (&examined.answer, &said) {
+        marks.extend(answer_marks(answer, said));
     }
-    let keywords = match (&client, &content) {
-        (Some(client), Some(content)) if !automatic => {
-            let keywords = keywords::read(&mime::new_text(&content.text));
+    let keywords = match (&client, read) {
+        (Some(client), Some((content, said))) if !automatic => {
+            let keywords = keywords::read(&said.new);
             marks.extend(orders::marks(client, standing, &keywords));
             if orders::is_order_only(client, standing, &keywords) {
                 words = 0;
@@ -391,7 +393,7 @@ fn seal(
     let origin =
         Origin { message_id: examined.outer.message_id.clone(), subject: mime::strip_codes(&own_subject(&examined)) };
     let renewed = keys::arrived::renewed_client(ctx, client.as_ref(), &examined);
-    let found = enrol::find(ctx, arrived, &examined, content.as_ref(), client.as_ref(), &therapist, now);
+    let found = enrol::find(ctx, arrived, &examined, read, client.as_ref(), &therapist, now);
     let answers = examined.outer.references.iter().chain(&examined.outer.in_reply_to).cloned().collect();
     let row = MessageRow(ctx.store.new_id());
     let request_code = (disposition == Disposition::Request).then(new_request_code);
@@ -419,7 +421,7 @@ fn seal(
         said: examined.said,
         automatic,
         encrypted: examined.encrypted,
-        scan: scan(ctx.lexicon(), &examined, content.as_ref()).of_mail(automatic),
+        scan: scan(ctx.lexicon(), &examined, read).of_mail(automatic),
         standing,
         keywords,
         vouched_by: examined.answer.as_ref().and_then(|answer| answer.matched).map(|(letter, _)| letter),
@@ -474,14 +476,14 @@ fn own_subject(examined: &Examined) -> String {
     }
 }
 
-fn answer_marks(answer: &Answer, text: &str) -> Vec<Mark> {
+fn answer_marks(answer: &Answer, said: &Said) -> Vec<Mark> {
     let mut marks = Vec::new();
     if answer.matched.is_none() && answer.vouching.blocked {
         marks.push(Mark::WordsBlocked);
     } else if answer.meant {
         marks.push(Mark::WrongWords);
     }
-    if passphrase::is_asked(&mime::new_text(text)) {
+    if passphrase::is_asked(&said.new) {
         marks.push(Mark::AsksPassphrase);
     }
     marks

@@ -15,27 +15,49 @@ use crate::model::{Address, ClientId, Person};
 use crate::pgp::{Certificate, PracticeKey};
 use crate::store::{Client, StoreError, Tx};
 
-/// One consistent view for one examination, on a blocking thread.
+/// One consistent view of the database, on a blocking thread, for one examination after another.
+pub struct View {
+    handle: Handle,
+    tx: RefCell<Tx>,
+    /// Whom a key's handle named: the same is asked for more than once.
+    named: RefCell<HashMap<String, Vec<Client>>>,
+}
+
+impl View {
+    /// Opens it; `handle` is the runtime that drives the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub fn new(ctx: &Context, handle: &Handle) -> Result<Self, StoreError> {
+        let tx = handle.block_on(ctx.store.read())?;
+        Ok(Self { handle: handle.clone(), tx: RefCell::new(tx), named: RefCell::default() })
+    }
+
+    /// [`Tx::client_by_address`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn client_by_address(&self, address: &Address) -> Result<Option<Client>, StoreError> {
+        self.handle.block_on(self.tx.borrow_mut().client_by_address(address))
+    }
+}
+
+/// The answers for one examination.
 ///
 /// A look-up that fails is never "nobody": the error is kept, and the caller must ask for it before it
 /// believes the decision.
 pub struct DbRegistry<'a> {
     ctx: &'a Context,
-    handle: Handle,
-    tx: RefCell<Tx>,
+    view: &'a View,
     failed: Cell<Option<StoreError>>,
     /// Clients that were met: the decision is about one of them.
     met: RefCell<HashMap<ClientId, Client>>,
 }
 
 impl<'a> DbRegistry<'a> {
-    /// Opens the view; `handle` is the runtime that drives the database.
-    ///
-    /// # Errors
-    /// [`StoreError::Db`].
-    pub fn new(ctx: &'a Context, handle: Handle) -> Result<Self, StoreError> {
-        let tx = handle.block_on(ctx.store.read())?;
-        Ok(Self { ctx, handle, tx: RefCell::new(tx), failed: Cell::new(None), met: RefCell::default() })
+    /// Answers from a view.
+    pub fn new(ctx: &'a Context, view: &'a View) -> Self {
+        Self { ctx, view, failed: Cell::new(None), met: RefCell::default() }
     }
 
     /// The clients that were met.
@@ -51,9 +73,21 @@ impl<'a> DbRegistry<'a> {
         client.id
     }
 
+    /// Clients whose pinned certificate has a key with this handle.
+    fn named(&self, handle: &str) -> Vec<Client> {
+        if let Some(known) = self.view.named.borrow().get(handle) {
+            return known.clone();
+        }
+        let found = self.ask(async |tx| tx.clients_by_handle(handle).await);
+        if !found.is_empty() {
+            self.view.named.borrow_mut().insert(handle.to_owned(), found.clone());
+        }
+        found
+    }
+
     fn ask<T: Default>(&self, question: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>) -> T {
-        let mut tx = self.tx.borrow_mut();
-        match self.handle.block_on(question(&mut tx)) {
+        let mut tx = self.view.tx.borrow_mut();
+        match self.view.handle.block_on(question(&mut tx)) {
             Ok(answer) => answer,
             Err(error) => {
                 let first = self.failed.take().unwrap_or(error);
@@ -82,7 +116,7 @@ impl Registry for DbRegistry<'_> {
             .filter(|(_, certificate)| certificate.handles().iter().any(|own| own == handle))
             .map(|(therapist, certificate)| (Person::Therapist(therapist.id().clone()), certificate.clone()))
             .collect();
-        for client in self.ask(async |tx| tx.clients_by_handle(handle).await) {
+        for client in self.named(handle) {
             if let Some(certificate) = self.ctx.client_certificate(&client) {
                 people.push((Person::Client(self.meet(&client)), certificate));
             }

@@ -1,5 +1,7 @@
 //! The mailbox: list, fetch ahead, prepare on all cores, commit in groups, then touch the originals.
 
+mod fetch;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -20,13 +22,15 @@ use super::intake::{Outcome, apply};
 use super::keys;
 use super::post::Problem;
 use super::prepare::{Arrived, PrepareError, Prepared, over_limit, prepare};
+use super::registry::View;
 use crate::config::Junk;
 use crate::failpoint::failpoint;
 use crate::mime::{Mail, MimeError};
 use crate::model::MessageRow;
-use crate::net::{Entry, ImapSession, batches};
+use crate::net::{Entry, ImapSession};
 use crate::secret::Plaintext;
 use crate::store::{Disposal, Original, Scan, StoreError, Tries, Tx};
+use fetch::{AHEAD, IN_FLIGHT_KIB, Item, Source, fetch_all, stream_of};
 
 /// What one pass over the mailbox did; the words of `run --once`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,36 +51,8 @@ const RESCAN_INBOX: TimeDelta = TimeDelta::minutes(1);
 const RESCAN_JUNK: TimeDelta = TimeDelta::hours(1);
 /// Messages committed together.
 const GROUP: usize = 64;
-/// So many are committed when their originals are touched before more is fetched.
-const TOUCHED_TOGETHER: usize = 128;
-/// Bytes fetched with one command, and so the most that waits in memory ahead of the cryptography.
-const FETCH_BYTES: u64 = 8 << 20;
-const FETCH_COUNT: usize = 64;
-/// Raw messages in memory at one time, fetched and not yet committed, in KiB.
-///
-/// Each is in memory several times while it is opened and sealed, so this bounds that too: of the largest letters one is
-/// under way, of the small ones as many as there are cores for.
-const IN_FLIGHT_KIB: u32 = 24 << 10;
-
-/// A message that was fetched, or why it can't be.
-enum Item {
-    Whole(Arrived),
-    /// Over the size limit: only its header block was fetched.
-    TooLarge {
-        place: Arrived,
-        size: u64,
-    },
-    /// The server can't give it to us.
-    Unfetchable(Arrived),
-}
-
-impl Item {
-    fn place(&self) -> &Arrived {
-        match self {
-            Self::Whole(arrived) | Self::Unfetchable(arrived) | Self::TooLarge { place: arrived, .. } => arrived,
-        }
-    }
-}
+/// So many are prepared one after the other by one thread, with one look at the database.
+const TOGETHER: usize = 4;
 
 /// One look at every watched folder.
 ///
@@ -238,7 +214,8 @@ impl Intake<'_> {
     ) -> Result<bool, AppError> {
         let limit = self.ctx.config.intake.max_message;
         let count = entries.len() as u64;
-        let (sender, receiver) = mpsc::channel::<Item>(FETCH_COUNT * 2);
+        self.read_ahead();
+        let (sender, receiver) = mpsc::channel::<Item>(AHEAD);
         let (done, ready) = mpsc::channel(GROUP);
         let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
         let (large, fit): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.size > limit);
@@ -246,21 +223,24 @@ impl Intake<'_> {
         let ctx = Arc::clone(self.ctx);
         let prepared = stream_of(receiver)
             .ready_chunks(GROUP)
-            .then(|items| take_in_hand(Arc::clone(&ctx), items))
+            // One group ahead: the writer may be busy with the commit of an earlier one.
+            .map(|items| take_in_hand(Arc::clone(&ctx), items))
+            .buffered(2)
             .flat_map(|taken| {
                 let (items, error) = taken.map_or_else(|error| (Vec::new(), Some(error)), |items| (items, None));
                 futures::stream::iter(items.into_iter().map(Ok).chain(error.map(Err)))
             })
-            .map(|item| {
+            .ready_chunks(TOGETHER)
+            .map(|items| {
                 let ctx = Arc::clone(&ctx);
                 let handle = tokio::runtime::Handle::current();
                 async move {
-                    let item = item?;
-                    let joined = tokio::task::spawn_blocking(move || prepare_item(&ctx, &handle, item)).await;
-                    joined.map_err(AppError::from)
+                    let joined = tokio::task::spawn_blocking(move || prepare_items(&ctx, &handle, items)).await;
+                    joined.unwrap_or_else(|error| vec![Err(AppError::from(error))])
                 }
             })
-            .buffered(cores * 2);
+            .buffered(cores + 1)
+            .flat_map(futures::stream::iter);
         let prepare = async {
             let mut prepared = std::pin::pin!(prepared);
             while let Some(one) = prepared.next().await {
@@ -293,6 +273,15 @@ impl Intake<'_> {
         Ok(clean)
     }
 
+    /// Has the letters and the lexicon read, which the first mail asks for, on two threads while that is being fetched.
+    fn read_ahead(&self) {
+        if self.ctx.letters_read().is_none() {
+            let (letters, lexicon) = (Arc::clone(self.ctx), Arc::clone(self.ctx));
+            tokio::task::spawn_blocking(move || _ = letters.letters());
+            tokio::task::spawn_blocking(move || _ = lexicon.lexicon());
+        }
+    }
+
     async fn commit(&mut self, group: Vec<Result<Attempted, AppError>>) -> Result<bool, AppError> {
         let mut ready = Vec::with_capacity(group.len());
         let mut clean = true;
@@ -321,7 +310,11 @@ impl Intake<'_> {
             if *outcome == Outcome::Blocked {
                 tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
             }
-            tx.put_down(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
+        }
+        if let Some((first, _)) = outcomes.first() {
+            // One group is of one folder.
+            let uids: Vec<u32> = outcomes.iter().map(|(arrived, _)| arrived.uid).collect();
+            tx.put_down(&first.folder, first.uidvalidity, &uids).await?;
         }
         failpoint("applied");
         tx.commit().await?;
@@ -409,7 +402,7 @@ impl Intake<'_> {
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.store.begin().await?;
         tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;
-        tx.put_down(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
+        tx.put_down(&arrived.folder, arrived.uidvalidity, &[arrived.uid]).await?;
         health::alarm(self.ctx, &mut tx, &health::why_not_sealed(self.ctx, now), now).await?;
         tx.commit().await?;
         Ok(false)
@@ -437,7 +430,7 @@ impl Intake<'_> {
         let mut tx = self.ctx.store.begin().await?;
         let n = tx.count_try(&arrived.folder, arrived.uidvalidity, arrived.uid, now).await?;
         let earlier = self.tries.get(&arrived.uid).map_or(0, |tries| tries.n);
-        tx.put_down(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
+        tx.put_down(&arrived.folder, arrived.uidvalidity, &[arrived.uid]).await?;
         tx.commit().await?;
         let given_up = n.max(earlier + 1) >= TRIES;
         if given_up {
@@ -452,7 +445,7 @@ impl Intake<'_> {
 async fn set_aside(ctx: &Context, folder: &str, uidvalidity: u32, uid: u32, junk: bool) -> Result<(), AppError> {
     let now = ctx.clock.now();
     let mut tx = ctx.store.begin().await?;
-    tx.put_down(folder, uidvalidity, uid).await?;
+    tx.put_down(folder, uidvalidity, &[uid]).await?;
     if !junk {
         let original = Original {
             folder: folder.to_owned(),
@@ -475,8 +468,9 @@ async fn set_aside(ctx: &Context, folder: &str, uidvalidity: u32, uid: u32, junk
 async fn take_in_hand(ctx: Arc<Context>, items: Vec<Item>) -> Result<Vec<Item>, AppError> {
     let task = tokio::spawn(async move {
         let mut tx = ctx.store.begin().await?;
-        for arrived in items.iter().map(Item::place) {
-            tx.take_in_hand(&arrived.folder, arrived.uidvalidity, arrived.uid).await?;
+        if let Some(first) = items.first().map(Item::place) {
+            let uids: Vec<u32> = items.iter().map(|item| item.place().uid).collect();
+            tx.take_in_hand(&first.folder, first.uidvalidity, &uids).await?;
         }
         tx.commit().await?;
         Ok(items)
@@ -497,12 +491,25 @@ fn filed_row(ready: &[(Arrived, Prepared)], arrived: &Arrived) -> Option<Message
     })
 }
 
+/// Prepares what is there, with one look at the database.
+fn prepare_items(
+    ctx: &Context,
+    handle: &tokio::runtime::Handle,
+    items: Vec<Result<Item, AppError>>,
+) -> Vec<Result<Attempted, AppError>> {
+    let view = match View::new(ctx, handle) {
+        Ok(view) => view,
+        Err(error) => return vec![Err(error.into())],
+    };
+    items.into_iter().map(|item| item.map(|item| prepare_item(ctx, &view, item))).collect()
+}
+
 /// Prepares one item; a panic of a parser is an error like any other.
-fn prepare_item(ctx: &Context, handle: &tokio::runtime::Handle, item: Item) -> Attempted {
+fn prepare_item(ctx: &Context, view: &View, item: Item) -> Attempted {
     let now = ctx.clock.now();
     match item {
         Item::Whole(mut arrived) => {
-            let attempt = std::panic::AssertUnwindSafe(|| prepare(ctx, handle, &mut arrived, now));
+            let attempt = std::panic::AssertUnwindSafe(|| prepare(ctx, view, &mut arrived, now));
             let prepared = std::panic::catch_unwind(attempt).unwrap_or(Err(PrepareError::Panicked));
             arrived.raw = Plaintext::default();
             (arrived, prepared)
@@ -511,75 +518,9 @@ fn prepare_item(ctx: &Context, handle: &tokio::runtime::Handle, item: Item) -> A
             let header = Mail::parse_header(place.raw.as_bytes(), &ctx.limits).ok();
             let limit = ctx.limits.message;
             let error = MimeError::TooLarge { bytes: usize::try_from(size).unwrap_or(usize::MAX), limit };
-            let prepared = over_limit(ctx, handle, &place, header.as_ref(), error).map_err(PrepareError::from);
+            let prepared = over_limit(ctx, view, &place, header.as_ref(), error).map_err(PrepareError::from);
             (place, prepared)
         }
         Item::Unfetchable(arrived) => (arrived, Err(PrepareError::Unfetchable)),
     }
-}
-
-/// What a channel brings, as a stream.
-fn stream_of<T>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> {
-    futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
-}
-
-/// Where messages are fetched from, and how many of them are committed by now.
-struct Source<'a> {
-    ctx: &'a Context,
-    folder: &'a str,
-    committed: &'a Cell<usize>,
-}
-
-async fn fetch_all(
-    imap: &mut ImapSession,
-    source: &Source<'_>,
-    fit: Vec<Entry>,
-    large: Vec<Entry>,
-    sender: mpsc::Sender<Item>,
-    room: &Arc<Semaphore>,
-    arrived: &impl Fn(&Entry) -> Arrived,
-) -> Result<(), AppError> {
-    let entries: BTreeMap<u32, Entry> = fit.iter().map(|entry| (entry.uid, entry.clone())).collect();
-    let mut touched = 0;
-    for batch in batches(&fit, FETCH_BYTES, FETCH_COUNT) {
-        let kib = |uid: &u32| entries.get(uid).map_or(1, |entry| entry.size / 1024 + 1);
-        let total: u64 = batch.iter().map(kib).sum();
-        let wanted = u32::try_from(total).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB);
-        let Ok(permit) = Arc::clone(room).acquire_many_owned(wanted).await else { return Ok(()) };
-        let permit = Arc::new(permit);
-        if source.committed.get() - touched >= TOUCHED_TOGETHER {
-            touched = source.committed.get();
-            finish(source.ctx, imap, source.folder).await?;
-        }
-        let fetched = imap.fetch(&batch).await;
-        failpoint("fetched");
-        for (uid, raw) in fetched.mails {
-            let Some(entry) = entries.get(&uid) else { continue };
-            let item =
-                Item::Whole(Arrived { raw: Plaintext::new(raw), room: Some(Arc::clone(&permit)), ..arrived(entry) });
-            if sender.send(item).await.is_err() {
-                return Ok(());
-            }
-        }
-        if let Some(error) = fetched.ended {
-            return Err(error.into());
-        }
-        for (uid, why) in fetched.missing {
-            // A message that is gone is nobody's fault; one that can't be read is set aside in the end.
-            if let Some(entry) = entries.get(&uid)
-                && !matches!(why, crate::net::WhyMissing::Absent)
-                && sender.send(Item::Unfetchable(arrived(entry))).await.is_err()
-            {
-                return Ok(());
-            }
-        }
-    }
-    for entry in large {
-        let Some(header) = imap.fetch_header(entry.uid).await? else { continue };
-        let place = Arrived { raw: Plaintext::new(header), ..arrived(&entry) };
-        if sender.send(Item::TooLarge { place, size: entry.size }).await.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
 }

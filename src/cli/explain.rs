@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Done, FAILED, fail, open, print_json};
 use crate::app::examine::{Tools, examine};
-use crate::app::registry::DbRegistry;
+use crate::app::registry::{DbRegistry, View};
 use crate::domain::intake::Action;
 use crate::model::{ClientCode, Mark, Verdict};
 use crate::store::StoreError;
@@ -29,7 +29,8 @@ pub async fn explain(config: &Path, json: bool, file: &Path) -> Done {
     let task = {
         let ctx = std::sync::Arc::clone(&ctx);
         tokio::task::spawn_blocking(move || {
-            let registry = DbRegistry::new(&ctx, handle.clone())?;
+            let view = View::new(&ctx, &handle)?;
+            let registry = DbRegistry::new(&ctx, &view);
             let tools = Tools {
                 key: &ctx.key,
                 registry: &registry,

@@ -166,12 +166,12 @@ pub fn read(new_text: &str) -> Keywords {
             keywords.subject = Some(subject);
             continue;
         }
-        let folded = fold(line);
+        let folded = if is_short(line) { fold(line) } else { String::new() };
         match FORMS.iter().find(|(form, _)| *form == folded) {
             Some((_, keyword)) if is_loud(line) => keywords.found.push(*keyword),
             Some((_, keyword)) if may_be_prose(*keyword) => small.push(*keyword),
             Some((_, keyword)) => keywords.found.push(*keyword),
-            None => keywords.other_words += words(&folded),
+            None => keywords.other_words += words(line),
         }
     }
     if keywords.other_words == 0 {
@@ -191,7 +191,7 @@ const SUBJECT: usize = 60;
 /// The subject that a line asks for.
 fn subject(line: &str) -> Option<String> {
     let (name, text) = line.split_once(':')?;
-    if !matches!(fold(name).as_str(), "objet des lettres" | "letter subject") {
+    if !is_short(name) || !matches!(fold(name).as_str(), "objet des lettres" | "letter subject") {
         return None;
     }
     let plain: String = text.chars().filter(|c| !c.is_control() && !is_invisible(*c)).take(SUBJECT).collect();
@@ -215,6 +215,13 @@ const fn may_be_prose(keyword: Keyword) -> bool {
 /// Written in capitals, as the guide shows it.
 fn is_loud(line: &str) -> bool {
     !line.chars().any(char::is_lowercase)
+}
+
+/// Whether it can be one of the forms: folding takes no letter away but the invisible ones.
+fn is_short(line: &str) -> bool {
+    const LONGEST: usize = 32;
+    let letters = |c: &char| c.is_alphanumeric() && !is_invisible(*c) && (c.is_ascii() || !is_combining_mark(*c));
+    line.chars().filter(letters).nth(LONGEST).is_none()
 }
 
 fn words(line: &str) -> usize {

@@ -39,8 +39,8 @@ pub use notice::{Notice, notice};
 pub use parse::{FromField, Mail};
 pub use protected::protected;
 pub use reply::{
-    ReplyText, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, strip_codes,
-    strip_prefixes, unmarked_quotes,
+    ReplyText, Said, TOKEN_LABELS, banner, contains_address, is_placeholder, new_text, reply_text, said, strip_codes,
+    strip_prefixes,
 };
 pub use tree::undoubled;
 

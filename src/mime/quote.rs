@@ -15,11 +15,8 @@ static ENDS: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"(?i){VERBS}\s*(?:\([^)]*\)\s*)?(?:[:：]|-{{2,}})\s*$|写道\s*[:：]?\s*$")));
 
 /// How an attribution that is broken over lines begins.
-static STARTS: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?i)^(?:-+\s*)?(?:On|Le|In data|Am|Il|El|Em|Op|Den|Dnia|W dniu|Dne|În|På|Pada|(?:ma|ti|ke|to|pe|la|su)\s+\d|\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[./ ])",
-    )
-});
+const STARTS_TEXT: &str = r"(?i)^(?:-+\s*)?(?:(?:On|Le|In data|Am|Il|El|Em|Op|Den|Dnia|W dniu|Dne|În|På|Pada)(?:[\s,]|$)|(?:ma|ti|ke|to|pe|la|su)\s+\d|\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[./ ])";
+static STARTS: LazyLock<Regex> = LazyLock::new(|| pattern(STARTS_TEXT));
 
 /// The verb before the name: Nordic, Dutch and German programs; with a time of day, so that no sentence is meant.
 static INVERTED: LazyLock<Regex> =
@@ -30,22 +27,16 @@ static NAMED: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"(?i)^\W{{0,3}}.{{0,160}}<?[^\s<>@]+@[^\s<>@]+>?.{{0,40}}{VERBS}\s*[:：]\s*$")));
 
 /// Gmail's form with only a time and a name.
-static STAMP: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^\d{4}-\d{2}-\d{2} \d{1,2}:\d{2}(?::\d{2})? (?:GMT|UTC)[+-]\d{1,2}:\d{2}[ :].*"));
+const STAMP_TEXT: &str = r"^\d{4}-\d{2}-\d{2} \d{1,2}:\d{2}(?::\d{2})? (?:GMT|UTC)[+-]\d{1,2}:\d{2}[ :].*";
+static STAMP: LazyLock<Regex> = LazyLock::new(|| pattern(STAMP_TEXT));
 
 /// A separator line with words between dashes.
-static ORIGINAL: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?i)^\*?\s*-{2,}\s*(?:original (?:message|e-?mail|appointment)|reply message|message d.origine|message original|message transféré|message initial|mail original|courriel original|ursprüngliche (?:nachricht|mail)|original-?nachricht|weitergeleitete nachricht|messaggio originale|messaggio inoltrato|mensaje original|mensaje reenviado|mensagem original|mensagem encaminhada|oorspronkelijk bericht|doorgestuurd bericht|opprinnelig melding|ursprungligt meddelande|oprindelig meddelelse|original ?meddelelse|alkuperäinen viesti|исходное сообщение|пересылаемое сообщение|пересланное сообщение|wiadomość oryginalna|oryginalna wiadomość|původní zpráva|eredeti üzenet|mesaj original|forwarded message|begin forwarded message|quoted (?:message|text))\s*-{2,}\s*\*?$",
-    )
-});
+const ORIGINAL_TEXT: &str = r"(?i)^\*?\s*-{2,}\s*(?:original (?:message|e-?mail|appointment)|reply message|message d.origine|message original|message transféré|message initial|mail original|courriel original|ursprüngliche (?:nachricht|mail)|original-?nachricht|weitergeleitete nachricht|messaggio originale|messaggio inoltrato|mensaje original|mensaje reenviado|mensagem original|mensagem encaminhada|oorspronkelijk bericht|doorgestuurd bericht|opprinnelig melding|ursprungligt meddelande|oprindelig meddelelse|original ?meddelelse|alkuperäinen viesti|исходное сообщение|пересылаемое сообщение|пересланное сообщение|wiadomość oryginalna|oryginalna wiadomość|původní zpráva|eredeti üzenet|mesaj original|forwarded message|begin forwarded message|quoted (?:message|text))\s*-{2,}\s*\*?$";
+static ORIGINAL: LazyLock<Regex> = LazyLock::new(|| pattern(ORIGINAL_TEXT));
 
 /// The first field of a header block that Outlook and others put above a quotation.
-static FROM_LINE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?i)^\W{0,3}(?:From|Sent|Envoyé|Gesendet|De|Von|Da|Van|Fra|Från|Od|От|Відправник|Lähettäjä|Expéditeur|Feladó|Kimden|寄件者|发件人|差出人)\s?[:：]\*?\s*\S",
-    )
-});
+const FROM_LINE_TEXT: &str = r"(?i)^\W{0,3}(?:From|Sent|Envoyé|Gesendet|De|Von|Da|Van|Fra|Från|Od|От|Відправник|Lähettäjä|Expéditeur|Feladó|Kimden|寄件者|发件人|差出人)\s?[:：]\*?\s*\S";
+static FROM_LINE: LazyLock<Regex> = LazyLock::new(|| pattern(FROM_LINE_TEXT));
 
 /// Any field of such a block.
 static FIELD_LINE: LazyLock<Regex> = LazyLock::new(|| {
@@ -55,7 +46,17 @@ static FIELD_LINE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A line above a header block.
-static RULE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:_{5,}|-{5,}|={5,}|\*{5,})\s*$"));
+const RULE_TEXT: &str = r"^\s*(?:_{5,}|-{5,}|={5,}|\*{5,})\s*$";
+static RULE: LazyLock<Regex> = LazyLock::new(|| pattern(RULE_TEXT));
+
+/// What a heading can begin with, but for [`NAMED`]: most lines are none, and are told so by one look.
+static BEGINS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        &[STARTS_TEXT, STAMP_TEXT, ORIGINAL_TEXT, FROM_LINE_TEXT, RULE_TEXT]
+            .map(|text| format!("(?:{text})"))
+            .join("|"),
+    )
+});
 
 /// What telephones put below.
 static DEVICE: LazyLock<Regex> = LazyLock::new(|| {
@@ -178,6 +179,9 @@ fn heading(rest: &[(usize, &str)], depth: usize) -> Option<(usize, bool)> {
     if first.is_empty() || first.len() > 500 {
         return None;
     }
+    if !first.contains('@') && !BEGINS.is_match(first) {
+        return None;
+    }
     if ORIGINAL.is_match(first) {
         return Some((1, true));
     }
@@ -200,7 +204,7 @@ fn heading(rest: &[(usize, &str)], depth: usize) -> Option<(usize, bool)> {
         let line = line.trim();
         if *d != depth && index > 0 {
             // The `>` of a broken `<address>` looks like a quotation.
-            let broken = *d == depth + 1 && joined.contains('<') && ENDS.is_match(line);
+            let broken = *d == depth + 1 && joined.contains('<') && may_end(line) && ENDS.is_match(line);
             return broken.then_some((index + 1, false));
         }
         // An attribution begins here: what stands above it is the writer's own.
@@ -219,13 +223,20 @@ fn heading(rest: &[(usize, &str)], depth: usize) -> Option<(usize, bool)> {
         if joined.len() > 500 {
             break;
         }
-        if (ENDS.is_match(&joined) || INVERTED.is_match(&joined))
+        if may_end(&joined)
+            && (ENDS.is_match(&joined) || INVERTED.is_match(&joined))
             && joined.chars().any(|c| c.is_ascii_digit() || c == '@')
         {
             return Some((index + 1, false));
         }
     }
     None
+}
+
+/// What [`ENDS`] and [`INVERTED`] end with, which both search the whole text.
+fn may_end(text: &str) -> bool {
+    let text = text.trim_end();
+    text.ends_with([':', '：']) || text.ends_with("--") || text.ends_with("写道")
 }
 
 /// Outlook's block of fields: a From-like line and at least two more fields close by.

@@ -105,21 +105,35 @@ pub fn reply_text(text: &str) -> ReplyText {
     ReplyText { text: squeeze(&kept), unquoted: unquoted(&lines, &marks), tokens_in_quotes }
 }
 
-/// The unquoted text of a letter: for word counts.
-pub fn new_text(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    let lines = without_banners(&text.lines().collect::<Vec<_>>());
-    unquoted(&lines, &mark(&lines))
+/// What the writer of a letter says in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The unquoted text.
+    pub new: String,
+    /// What stands below a heading such as "Message d'origine" without quotation marks: a quotation, or an answer to it.
+    pub below: String,
 }
 
-/// What stands below a heading such as "Message d'origine" without quotation marks: a quotation, or an answer below it.
-pub fn unmarked_quotes(text: &str) -> String {
+impl std::fmt::Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Said({} bytes, {} below)", self.new.len(), self.below.len())
+    }
+}
+
+/// Tells a letter's own words from what it quotes.
+pub fn said(text: &str) -> Said {
     let text = text.replace("\r\n", "\n");
     let lines = without_banners(&text.lines().collect::<Vec<_>>());
     let marks = mark(&lines);
+    let new = unquoted(&lines, &marks);
     let (lines, marks): (Vec<&str>, Vec<Mark>) =
         lines.iter().zip(marks).filter(|(line, _)| unquote(line).0 == 0).unzip();
-    having(&lines, &marks, &[Mark::Gone, Mark::Blank])
+    Said { new, below: having(&lines, &marks, &[Mark::Gone, Mark::Blank]) }
+}
+
+/// The unquoted text of a letter.
+pub fn new_text(text: &str) -> String {
+    said(text).new
 }
 
 fn unquoted(lines: &[&str], marks: &[Mark]) -> String {

@@ -334,8 +334,21 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Tampered`] where its MAC doesn't hold; [`StoreError::Db`].
     pub async fn client(&mut self, id: ClientId) -> Result<Option<Client>, StoreError> {
+        if let Some(client) = self.known_client(id) {
+            return Ok(Some(client.clone()));
+        }
         let row = sql::query("SELECT * FROM client WHERE id = $1").bind(id.0).fetch_optional(&mut self.conn).await?;
-        row.map(|row| open(self.vault(), &row)).transpose()
+        row.map(|row| self.opened(&row)).transpose()
+    }
+
+    /// A client's row, opened once.
+    fn opened(&mut self, row: &Row) -> Result<Client, StoreError> {
+        if let Some(client) = self.known_client(ClientId(row.get("id")?)) {
+            return Ok(client.clone());
+        }
+        let client = open(self.vault(), row)?;
+        self.remember_client(&client);
+        Ok(client)
     }
 
     /// The client of a code.
@@ -356,7 +369,7 @@ impl Tx {
         let hash = self.vault().address(address);
         let row = sql::query("SELECT * FROM client WHERE address_hash = $1").bind(hash.as_slice());
         let row = row.fetch_optional(&mut self.conn).await?;
-        row.map(|row| open(self.vault(), &row)).transpose()
+        row.map(|row| self.opened(&row)).transpose()
     }
 
     /// The clients with a key of this fingerprint or key id (hexadecimal, any case, spaces allowed).
@@ -372,7 +385,7 @@ impl Tx {
         .bind(hash.as_slice())
         .fetch_all(&mut self.conn)
         .await?;
-        rows.iter().map(|row| open(self.vault(), row)).collect()
+        rows.iter().map(|row| self.opened(row)).collect()
     }
 
     /// All clients, by code. One tampered record fails the whole list: where the others must go on,
@@ -383,31 +396,6 @@ impl Tx {
     pub async fn clients(&mut self) -> Result<Vec<Client>, StoreError> {
         let rows = sql::query("SELECT * FROM client ORDER BY code").fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| open(self.vault(), row)).collect()
-    }
-
-    /// The clients in one of these states whose record was made by `made`: the only ones that can have been kept for as
-    /// long as since then. A record that something else than Cadre changed is left to its own alarm.
-    ///
-    /// # Errors
-    /// [`StoreError::Db`].
-    pub async fn clients_kept_since(
-        &mut self,
-        states: &[ClientState],
-        made: DateTime<Utc>,
-    ) -> Result<Vec<Client>, StoreError> {
-        let mut clients = Vec::new();
-        for state in states {
-            let query = sql::query("SELECT * FROM client WHERE state = $1 AND created_at <= $2");
-            let rows = query.bind(state.as_str()).bind(micros(made)).fetch_all(&mut self.conn).await?;
-            for row in &rows {
-                match open(self.vault(), row) {
-                    Ok(client) => clients.push(client),
-                    Err(StoreError::Tampered { .. } | StoreError::Corrupt { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(clients)
     }
 
     /// The rows of all clients, by code; nothing is verified.
@@ -429,6 +417,7 @@ impl Tx {
             return Err(tampered(&raw.code, raw.id));
         }
         change(&mut raw, &vault);
+        self.client_changed(id);
         sql::query(
             "UPDATE client SET therapist = $2, state = $3, channel = $4, language = $5, address = $6, address_hash = $7, \
              name = $8, label = $9, certificate = $10, fingerprint = $11, fingerprint_hash = $12, weekdays = $13, \
@@ -571,6 +560,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_about_keys_at(&mut self, id: ClientId, at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+        self.client_changed(id);
         let query = sql::query("UPDATE client SET about_keys_at = $2 WHERE id = $1").bind(id.0).bind(micros_opt(at));
         query.execute(&mut self.conn).await?;
         Ok(())
@@ -581,6 +571,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn set_key_notice_at(&mut self, id: ClientId, at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+        self.client_changed(id);
         let query = sql::query("UPDATE client SET key_notice_at = $2 WHERE id = $1").bind(id.0).bind(micros_opt(at));
         query.execute(&mut self.conn).await?;
         Ok(())

@@ -355,6 +355,7 @@ impl Tx {
         ] {
             sql::query(sql).bind(client.0).execute(&mut self.conn).await?;
         }
+        self.rows_deleted();
         self.blank_client(client).await
     }
 

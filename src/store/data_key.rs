@@ -20,6 +20,11 @@ fn vault_of(vault: &Vault, client: i64, wrapped: &[u8]) -> Result<Vault, StoreEr
 impl Tx {
     /// Whose a message is, and what seals with that client's own key, where there is one yet; None for a stranger's.
     async fn keeper(&mut self, message: MessageRow) -> Result<Option<(ClientId, Option<Vault>)>, StoreError> {
+        match self.known_owner(message) {
+            Some(None) => return Ok(None),
+            Some(Some(client)) => return Ok(Some((client, self.client_vault(client).await?))),
+            None => {}
+        }
         let sql = "SELECT m.client_id, k.wrapped FROM message m LEFT JOIN data_key k ON k.client_id = m.client_id \
                    WHERE m.id = $1";
         let Some(row) = sql::query(sql).bind(message.0).fetch_optional(&mut self.conn).await? else {
@@ -28,14 +33,24 @@ impl Tx {
         let Some(client) = row.get::<Option<i64>>("client_id")? else { return Ok(None) };
         let wrapped = row.get::<Option<&[u8]>>("wrapped")?;
         let vault = wrapped.map(|wrapped| vault_of(self.vault(), client, wrapped)).transpose()?;
+        if let Some(vault) = &vault {
+            self.remember_key(ClientId(client), vault);
+        }
         Ok(Some((ClientId(client), vault)))
     }
 
     /// What seals with a client's own key; None where there is none yet.
     async fn client_vault(&mut self, client: ClientId) -> Result<Option<Vault>, StoreError> {
+        if let Some(vault) = self.known_key(client) {
+            return Ok(Some(vault));
+        }
         let query = sql::scalar::<Vec<u8>>("SELECT wrapped FROM data_key WHERE client_id = $1").bind(client.0);
         let wrapped = query.fetch_optional(&mut self.conn).await?;
-        wrapped.map(|wrapped| vault_of(self.vault(), client.0, &wrapped)).transpose()
+        let vault = wrapped.map(|wrapped| vault_of(self.vault(), client.0, &wrapped)).transpose()?;
+        if let Some(vault) = &vault {
+            self.remember_key(client, vault);
+        }
+        Ok(vault)
     }
 
     /// Makes a client's own key.

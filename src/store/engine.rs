@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Sqlite};
 
-use super::sql::Conn;
+use super::sql::{Conn, Link};
 use super::{StoreError, private_file};
 use crate::secret::Password;
 
@@ -77,7 +77,9 @@ impl Engine {
             .pragma("temp_store", "MEMORY")
             .pragma("journal_size_limit", "67108864")
             .statement_cache_capacity(256)
-            .optimize_on_close(false, None);
+            .pragma("wal_autocheckpoint", "4000")
+            .optimize_on_close(false, None)
+            .disable_statement_logging();
         let writer = PoolOptions::<Sqlite>::new()
             .min_connections(1)
             .max_connections(1)
@@ -118,11 +120,11 @@ impl Engine {
     /// the transaction. Every later statement sees what was committed before the lock was had.
     pub(super) async fn begin(&self) -> Result<Conn, sqlx::Error> {
         match self {
-            Self::Lite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Conn::Lite),
+            Self::Lite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(|tx| Link::Lite(tx).into()),
             Self::Pg { writer, turn, .. } => {
                 let mut tx = writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
                 sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(turn).execute(&mut *tx).await?;
-                Ok(Conn::Pg(tx))
+                Ok(Link::Pg(tx).into())
             }
         }
     }
@@ -132,7 +134,7 @@ impl Engine {
         match self {
             Self::Lite { .. } => self.begin().await,
             Self::Pg { beats, .. } => {
-                beats.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map(Conn::Pg)
+                beats.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map(|tx| Link::Pg(tx).into())
             }
         }
     }
@@ -140,10 +142,11 @@ impl Engine {
     /// One view of the whole database, for reading.
     pub(super) async fn read(&self) -> Result<Conn, sqlx::Error> {
         match self {
-            Self::Lite { readers, .. } => readers.begin().await.map(Conn::Lite),
-            Self::Pg { readers, .. } => {
-                readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map(Conn::Pg)
-            }
+            Self::Lite { readers, .. } => readers.begin().await.map(|tx| Link::Lite(tx).into()),
+            Self::Pg { readers, .. } => readers
+                .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await
+                .map(|tx| Link::Pg(tx).into()),
         }
     }
 
@@ -211,7 +214,7 @@ fn options(server: &Server) -> Result<PgConnectOptions, StoreError> {
         None => options,
     };
     let search_path = [("search_path", server.schema.as_str())];
-    Ok(options.application_name("cadre").statement_cache_capacity(256).options(search_path))
+    Ok(options.application_name("cadre").statement_cache_capacity(256).options(search_path).disable_statement_logging())
 }
 
 /// Makes the schema where it is missing, and its tables those of this version. Those who start together take turns.

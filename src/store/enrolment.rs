@@ -258,6 +258,7 @@ impl Tx {
             .bind(mac.as_slice())
             .execute(&mut self.conn)
             .await?;
+        self.remember_owner(request, Some(client));
         Ok(())
     }
 

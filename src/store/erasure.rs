@@ -244,6 +244,7 @@ impl Tx {
         for sql in ["DELETE FROM turn WHERE client_id = $1", "DELETE FROM client WHERE id = $1"] {
             sql::query(sql).bind(id.0).execute(&mut self.conn).await?;
         }
+        self.rows_deleted();
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{ClientState, CrisisClass, Verdict};
 use chrono::{DateTime, Utc};
 
 /// The counter of letters that got this verdict, kept in the transaction that files or holds them.
-fn letters_counter(verdict: Verdict) -> String {
+pub(super) fn letters_counter(verdict: Verdict) -> String {
     format!("letters:{verdict}")
 }
 
@@ -142,19 +142,12 @@ impl Tx {
         Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
-    /// Counts a letter that got this verdict.
-    ///
-    /// # Errors
-    /// [`StoreError::Db`].
-    pub async fn count_letter(&mut self, verdict: Verdict) -> Result<(), StoreError> {
-        self.count_up(&letters_counter(verdict)).await.map(drop)
-    }
-
     /// Letters by verdict since the database was made (or was first opened by a version that counts them).
     ///
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn letters_by_verdict(&mut self) -> Result<Vec<(Verdict, u64)>, StoreError> {
+        self.write_counts().await?;
         let mut letters = Vec::new();
         for verdict in Verdict::ALL {
             letters.push((*verdict, self.counter(&letters_counter(*verdict)).await?));

@@ -10,27 +10,23 @@ use super::sql;
 use super::{StoreError, Tx};
 
 impl Tx {
-    /// Notes a message that is about to be prepared. Commit it before that begins.
+    /// Notes messages that are about to be prepared. Commit it before that begins.
     ///
     /// # Errors
     /// [`StoreError::Db`].
-    pub async fn take_in_hand(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
+    pub async fn take_in_hand(&mut self, folder: &str, uidvalidity: u32, uids: &[u32]) -> Result<(), StoreError> {
         let sql = "INSERT INTO in_hand (folder, uidvalidity, uid, held) VALUES ($1, $2, $3, 1) \
                    ON CONFLICT (folder, uidvalidity, uid) DO UPDATE SET held = 1";
-        let query = sql::query(sql).bind(folder).bind(i64::from(uidvalidity)).bind(i64::from(uid));
-        query.execute(&mut self.conn).await?;
-        Ok(())
+        self.of_uids(sql, "($1, $2, $3, 1)", folder, uidvalidity, uids).await
     }
 
-    /// A message came through, or failed without ending the process: it is neither in hand nor suspect.
+    /// Messages came through, or failed without ending the process: they are neither in hand nor suspect.
     ///
     /// # Errors
     /// [`StoreError::Db`].
-    pub async fn put_down(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
-        let sql = "DELETE FROM in_hand WHERE folder = $1 AND uidvalidity = $2 AND uid = $3";
-        let query = sql::query(sql).bind(folder).bind(i64::from(uidvalidity)).bind(i64::from(uid));
-        query.execute(&mut self.conn).await?;
-        Ok(())
+    pub async fn put_down(&mut self, folder: &str, uidvalidity: u32, uids: &[u32]) -> Result<(), StoreError> {
+        let sql = "DELETE FROM in_hand WHERE folder = $1 AND uidvalidity = $2 AND uid IN ($3)";
+        self.of_uids(sql, "$3", folder, uidvalidity, uids).await
     }
 
     /// Nothing is in hand any more, and nobody died. What was suspect before remains so until it was prepared.

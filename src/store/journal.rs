@@ -13,12 +13,20 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
-use super::sql::{self, Row};
+use super::sql::{self, Insert, Row};
 use super::{Store, StoreError, Tx, Vault, micros, time, vault};
 use crate::model::ClientCode;
 
 /// 20 digits, a colon, 64 hex digits, a line's end: one sector, written in place.
 const RECORD: usize = 86;
+
+/// A line.
+static LINE: Insert = Insert {
+    table: "journal",
+    rank: 0,
+    into: "INSERT INTO journal (seq, at, kind, client, detail, mac) VALUES",
+    end: "",
+};
 
 /// How far the journal goes: its count of entries and the last one's MAC.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,7 +155,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn savepoint(&mut self) -> Result<Savepoint, StoreError> {
-        self.conn.run("SAVEPOINT mail").await?;
+        self.write_counts().await?;
+        self.conn.mark("SAVEPOINT mail").await?;
         Ok(Savepoint(self.chain.as_ref().map(|chain| chain.now)))
     }
 
@@ -156,12 +165,13 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn undo(&mut self, to: Savepoint) -> Result<(), StoreError> {
-        self.conn.run("ROLLBACK TO mail").await?;
-        self.conn.run("RELEASE mail").await?;
+        self.conn.go_back("ROLLBACK TO mail").await?;
+        self.conn.mark("RELEASE mail").await?;
         match (&mut self.chain, to.0) {
             (Some(chain), Some(then)) => chain.now = then,
             _ => self.chain = None,
         }
+        self.undone();
         Ok(())
     }
 
@@ -170,7 +180,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn keep(&mut self, _savepoint: Savepoint) -> Result<(), StoreError> {
-        self.conn.run("RELEASE mail").await?;
+        self.conn.mark("RELEASE mail").await?;
         Ok(())
     }
 }
@@ -251,15 +261,9 @@ impl Tx {
         };
         let detail = detail.to_string();
         let next = link(self.vault(), &base, micros(at), kind, client.map_or("", ClientCode::as_str), &detail);
-        sql::query("INSERT INTO journal (seq, at, kind, client, detail, mac) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(next.count.cast_signed())
-            .bind(micros(at))
-            .bind(kind)
-            .bind(client.map(ClientCode::as_str))
-            .bind(detail)
-            .bind(next.mac.as_slice())
-            .execute(&mut self.conn)
-            .await?;
+        let client = client.map(ClientCode::as_str);
+        let row = sql::row().bind(next.count.cast_signed()).bind(micros(at)).bind(kind).bind(client);
+        self.conn.later(&LINE, row.bind(detail).bind(next.mac.as_slice())).await?;
         match &mut self.chain {
             Some(chain) => chain.now = next,
             None => self.chain = Some(Chain { base, now: next }),

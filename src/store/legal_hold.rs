@@ -1,14 +1,40 @@
-//! Legal hold: since when stands in the client's record, under its MAC; why, sealed, beside it.
+//! Retention and legal hold: since when it holds stands in the client's record, under its MAC; why, sealed, beside it.
 
 use chrono::{DateTime, Utc};
 
+use super::client::open;
 use super::sql;
-use super::{StoreError, Tx};
-use crate::model::ClientId;
+use super::{Client, StoreError, Tx, micros};
+use crate::model::{ClientId, ClientState};
 
 const TABLE: &str = "legal_hold";
 
 impl Tx {
+    /// The clients in one of these states whose record was made by `made`: the only ones that can have been kept for as
+    /// long as since then. A record that something else than Cadre changed is left to its own alarm.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn clients_kept_since(
+        &mut self,
+        states: &[ClientState],
+        made: DateTime<Utc>,
+    ) -> Result<Vec<Client>, StoreError> {
+        let mut clients = Vec::new();
+        for state in states {
+            let query = sql::query("SELECT * FROM client WHERE state = $1 AND created_at <= $2");
+            let rows = query.bind(state.as_str()).bind(micros(made)).fetch_all(&mut self.conn).await?;
+            for row in &rows {
+                match open(self.vault(), row) {
+                    Ok(client) => clients.push(client),
+                    Err(StoreError::Tampered { .. } | StoreError::Corrupt { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(clients)
+    }
+
     /// Puts a client's record under legal hold, or ends the hold (`None`).
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-use super::sql::{self, Row};
+use super::sql::{self, Insert, Row};
 use super::{StoreError, Tx, micros, micros_opt, time};
 use crate::model::{MessageRow, UnknownWord};
 
@@ -64,6 +64,19 @@ impl FromStr for Disposal {
     }
 }
 
+static ORIGINAL: Insert = Insert {
+    table: "original",
+    rank: 1,
+    into: "INSERT INTO original (folder, uidvalidity, uid, message_id, action, copy_needed, at) VALUES",
+    end: " ON CONFLICT (folder, uidvalidity, uid) DO NOTHING",
+};
+static COPY: Insert = Insert {
+    table: "copy",
+    rank: 1,
+    into: "INSERT INTO copy (message_id, created_at) VALUES",
+    end: " ON CONFLICT (message_id) DO NOTHING",
+};
+
 /// An original that is committed for and still to be touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {
@@ -73,7 +86,7 @@ pub struct Original {
     /// The message it became; `None` for mail that wasn't filed.
     pub message: Option<MessageRow>,
     pub action: Disposal,
-    /// Touch it only after the message's sealed copy is confirmed ([`Tx::copy_confirmed`]).
+    /// Touch it only after the message's sealed copy is confirmed ([`Tx::copies_confirmed`]).
     pub copy_needed: bool,
     pub at: DateTime<Utc>,
 }
@@ -216,20 +229,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn add_original(&mut self, original: &Original) -> Result<(), StoreError> {
-        sql::query(
-            "INSERT INTO original (folder, uidvalidity, uid, message_id, action, copy_needed, at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (folder, uidvalidity, uid) DO NOTHING",
-        )
-        .bind(&original.folder)
-        .bind(i64::from(original.uidvalidity))
-        .bind(i64::from(original.uid))
-        .bind(original.message.map(|m| m.0))
-        .bind(original.action.as_str())
-        .bind(i64::from(original.copy_needed))
-        .bind(micros(original.at))
-        .execute(&mut self.conn)
-        .await?;
-        Ok(())
+        let row = sql::row().bind(&original.folder).bind(original.uidvalidity).bind(original.uid);
+        let row = row.bind(original.message.map(|m| m.0)).bind(original.action.as_str());
+        let row = row.bind(original.copy_needed).bind(micros(original.at));
+        Ok(self.conn.later(&ORIGINAL, row).await?)
     }
 
     /// Originals of a folder that are still to be touched, by UID; with `ready`, only those whose
@@ -262,17 +265,29 @@ impl Tx {
         row.as_ref().map(original).transpose()
     }
 
-    /// Forgets an original that was touched (or is seen to be gone).
+    /// Forgets originals that were touched (or are seen to be gone).
     ///
     /// # Errors
     /// [`StoreError::Db`].
-    pub async fn original_done(&mut self, folder: &str, uidvalidity: u32, uid: u32) -> Result<(), StoreError> {
-        sql::query("DELETE FROM original WHERE folder = $1 AND uidvalidity = $2 AND uid = $3")
-            .bind(folder)
-            .bind(i64::from(uidvalidity))
-            .bind(i64::from(uid))
-            .execute(&mut self.conn)
-            .await?;
+    pub async fn originals_done(&mut self, folder: &str, uidvalidity: u32, uids: &[u32]) -> Result<(), StoreError> {
+        let sql = "DELETE FROM original WHERE folder = $1 AND uidvalidity = $2 AND uid IN ($3)";
+        self.of_uids(sql, "$3", folder, uidvalidity, uids).await
+    }
+
+    /// Runs a statement about messages of one folder ($1) and UIDVALIDITY ($2); `one` is its piece about a UID ($3).
+    pub(super) async fn of_uids(
+        &mut self,
+        sql: &'static str,
+        one: &'static str,
+        folder: &str,
+        uidvalidity: u32,
+        uids: &[u32],
+    ) -> Result<(), StoreError> {
+        for slice in sql::in_slices(uids) {
+            let sql = sql::repeated(sql, one, 3, slice.len());
+            let query = sql::query(&sql).bind(folder).bind(i64::from(uidvalidity));
+            slice.iter().fold(query, |query, uid| query.bind(*uid)).execute(&mut self.conn).await?;
+        }
         Ok(())
     }
 
@@ -281,9 +296,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn add_copy(&mut self, message: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
-        let sql = "INSERT INTO copy (message_id, created_at) VALUES ($1, $2) ON CONFLICT (message_id) DO NOTHING";
-        sql::query(sql).bind(message.0).bind(micros(at)).execute(&mut self.conn).await?;
-        Ok(())
+        Ok(self.conn.later(&COPY, sql::row().bind(message.0).bind(micros(at))).await?)
     }
 
     /// Messages whose copy isn't confirmed yet, the oldest first.
@@ -296,14 +309,17 @@ impl Tx {
         Ok(rows.into_iter().map(MessageRow).collect())
     }
 
-    /// Confirms that a message's copy is in the folder.
+    /// Confirms that messages' copies are in their folders.
     ///
     /// # Errors
     /// [`StoreError::Db`].
-    pub async fn copy_confirmed(&mut self, message: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
-        let query =
-            sql::query("UPDATE copy SET confirmed_at = $2 WHERE message_id = $1").bind(message.0).bind(micros(at));
-        query.execute(&mut self.conn).await?;
+    pub async fn copies_confirmed(&mut self, messages: &[MessageRow], at: DateTime<Utc>) -> Result<(), StoreError> {
+        for slice in sql::in_slices(messages) {
+            let sql = "UPDATE copy SET confirmed_at = $1 WHERE message_id IN ($2)";
+            let sql = sql::repeated(sql, "$2", 2, slice.len());
+            let query = sql::query(&sql).bind(micros(at));
+            slice.iter().fold(query, |query, row| query.bind(row.0)).execute(&mut self.conn).await?;
+        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::sql::{self, Done, Row};
+use super::sql::{self, Done, Insert, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, is_unique, micros, micros_opt, vault};
 use crate::model::{
     Address, CODE_ALPHABET, ClientId, Direction, Kind, Mark, MessageRow, MessageState, Scanned, TherapistId, TurnRow,
@@ -154,6 +154,21 @@ fn day_taken(error: sqlx::Error) -> StoreError {
     if is_unique(&error, "message.leave_day", "one_reply_a_day") { StoreError::DayTaken } else { error.into() }
 }
 
+static MESSAGE: Insert = Insert {
+    table: "message",
+    rank: 0,
+    into: "INSERT INTO message (id, client_id, therapist, direction, kind, verdict, marks, state, at, seen_at, slot, \
+           leave_day, turn_id, message_id, message_id_hash, origin_id, origin_id_hash, sender, sender_hash, subject, \
+           held_no, request_code, signed_at, answers, bytes, words, attachments, forwarded_at, note, mac, scan) VALUES",
+    end: "",
+};
+static BLOB: Insert = Insert {
+    table: "blob",
+    rank: 1,
+    into: "INSERT INTO blob (message_id, data, mac) VALUES",
+    end: " ON CONFLICT (message_id) DO UPDATE SET data = excluded.data, mac = excluded.mac",
+};
+
 impl Tx {
     /// Stores a message.
     ///
@@ -164,50 +179,45 @@ impl Tx {
         let id = m.id.0;
         let seal = |column: &str, v: Option<&str>| v.map(|v| vault.seal(TABLE, id, column, v.as_bytes()));
         let hash = |v: Option<&String>| v.map(|v| vault.message_id(v).to_vec());
-        let query = sql::query(
-            "INSERT INTO message (id, client_id, therapist, direction, kind, verdict, marks, state, at, seen_at, slot, \
-             leave_day, turn_id, message_id, message_id_hash, origin_id, origin_id_hash, sender, sender_hash, subject, \
-             held_no, request_code, signed_at, answers, bytes, words, attachments, forwarded_at, note, mac, scan) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-             $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
-        )
-        .bind(id)
-        .bind(m.client.map(|c| c.0))
-        .bind(m.therapist.as_ref().map(|t| t.0.as_str()))
-        .bind(m.direction.as_str())
-        .bind(m.kind.as_str())
-        .bind(m.verdict.map(|v| v.as_str()))
-        .bind(marks_json(&m.marks))
-        .bind(m.state.as_str())
-        .bind(micros(m.at))
-        .bind(micros(m.seen_at))
-        .bind(micros_opt(m.slot))
-        .bind(m.leave_day.map(|d| d.to_string()))
-        .bind(m.turn.map(|t| t.0))
-        .bind(seal("message_id", m.message_id.as_deref()))
-        .bind(hash(m.message_id.as_ref()))
-        .bind(seal("origin_id", m.origin_id.as_deref()))
-        .bind(hash(m.origin_id.as_ref()))
-        .bind(seal("sender", m.sender.as_ref().map(Address::as_typed)))
-        .bind(m.sender.as_ref().map(|a| vault.address(a).to_vec()))
-        .bind(seal("subject", m.subject.as_deref()))
-        .bind(m.held_no.map(u64::cast_signed))
-        .bind(m.request_code.as_deref())
-        .bind(micros_opt(m.signed_at))
-        .bind(m.answers.map(|a| a.0))
-        .bind(m.bytes.cast_signed())
-        .bind(m.words.cast_signed())
-        .bind(i64::from(m.attachments))
-        .bind(micros_opt(m.forwarded_at))
-        .bind(seal("note", m.note.as_deref()))
-        .bind(m.mac(&vault).to_vec())
-        .bind(m.scan.map(Scanned::as_str));
-        // Only what uses a day can meet another one there.
-        let done = match m.leave_day {
-            Some(_) => query.try_execute(&mut self.conn).await,
-            None => query.execute(&mut self.conn).await,
-        };
-        done.map(drop).map_err(day_taken)
+        let row = sql::row()
+            .bind(id)
+            .bind(m.client.map(|c| c.0))
+            .bind(m.therapist.as_ref().map(|t| t.0.as_str()))
+            .bind(m.direction.as_str())
+            .bind(m.kind.as_str())
+            .bind(m.verdict.map(|v| v.as_str()))
+            .bind(marks_json(&m.marks))
+            .bind(m.state.as_str())
+            .bind(micros(m.at))
+            .bind(micros(m.seen_at))
+            .bind(micros_opt(m.slot))
+            .bind(m.leave_day.map(|d| d.to_string()))
+            .bind(m.turn.map(|t| t.0))
+            .bind(seal("message_id", m.message_id.as_deref()))
+            .bind(hash(m.message_id.as_ref()))
+            .bind(seal("origin_id", m.origin_id.as_deref()))
+            .bind(hash(m.origin_id.as_ref()))
+            .bind(seal("sender", m.sender.as_ref().map(Address::as_typed)))
+            .bind(m.sender.as_ref().map(|a| vault.address(a).to_vec()))
+            .bind(seal("subject", m.subject.as_deref()))
+            .bind(m.held_no.map(u64::cast_signed))
+            .bind(m.request_code.as_deref())
+            .bind(micros_opt(m.signed_at))
+            .bind(m.answers.map(|a| a.0))
+            .bind(m.bytes.cast_signed())
+            .bind(m.words.cast_signed())
+            .bind(i64::from(m.attachments))
+            .bind(micros_opt(m.forwarded_at))
+            .bind(seal("note", m.note.as_deref()))
+            .bind(m.mac(&vault).to_vec())
+            .bind(m.scan.map(Scanned::as_str));
+        match m.leave_day {
+            // What uses a day can meet another one there.
+            Some(_) => self.conn.at_once(&MESSAGE, row).await.map_err(day_taken)?,
+            None => self.conn.later(&MESSAGE, row).await?,
+        }
+        self.remember_owner(m.id, m.client);
+        Ok(())
     }
 
     async fn messages_where(&mut self, sql: &'static str, values: &[i64]) -> Result<Vec<Message>, StoreError> {
@@ -222,7 +232,11 @@ impl Tx {
     /// [`StoreError::Corrupt`] where its MAC doesn't hold; [`StoreError::Db`].
     pub async fn message(&mut self, id: MessageRow) -> Result<Option<Message>, StoreError> {
         let row = sql::query("SELECT * FROM message WHERE id = $1").bind(id.0).fetch_optional(&mut self.conn).await?;
-        row.map(|row| open(self.vault(), &row)).transpose()
+        let message = row.map(|row| open(self.vault(), &row)).transpose()?;
+        if let Some(message) = &message {
+            self.remember_owner(id, message.client);
+        }
+        Ok(message)
     }
 
     /// The message whose forward or sent mail bears this Message-ID of Cadre's own.
@@ -538,10 +552,7 @@ impl Tx {
     pub async fn put_blob(&mut self, id: MessageRow, ciphertext: &[u8]) -> Result<(), StoreError> {
         let resting = self.rest(id, ciphertext).await?;
         let mac = blob_mac(self.vault(), id, &resting).to_vec();
-        let sql = "INSERT INTO blob (message_id, data, mac) VALUES ($1, $2, $3) \
-                   ON CONFLICT (message_id) DO UPDATE SET data = excluded.data, mac = excluded.mac";
-        sql::query(sql).bind(id.0).bind(resting).bind(mac).execute(&mut self.conn).await?;
-        Ok(())
+        Ok(self.conn.later(&BLOB, sql::row().bind(id.0).bind(resting).bind(mac)).await?)
     }
 
     /// A message's body.

@@ -61,10 +61,18 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn count_up(&mut self, counter: &str) -> Result<u64, StoreError> {
-        let sql = "INSERT INTO counter (name, value) VALUES ($1, 1) \
-                   ON CONFLICT (name) DO UPDATE SET value = counter.value + 1 RETURNING value";
-        let value: i64 = sql::scalar(sql).bind(counter).fetch_one(&mut self.conn).await?;
-        Ok(value.unsigned_abs())
+        self.count_more(counter, 1).await
+    }
+
+    /// Adds to a counter, and gives its new value.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn count_more(&mut self, counter: &str, many: u64) -> Result<u64, StoreError> {
+        let sql = "INSERT INTO counter (name, value) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value";
+        let query = sql::scalar::<i64>(sql).bind(counter).bind(many.cast_signed());
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// A counter's value, 0 when it was never counted.

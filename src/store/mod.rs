@@ -44,6 +44,7 @@ mod lease;
 mod legal_hold;
 mod life;
 mod mailbox;
+mod memory;
 mod message;
 mod meta;
 mod moving;
@@ -112,6 +113,7 @@ pub struct Tx {
     conn: Conn,
     store: Arc<Inner>,
     chain: Option<journal::Chain>,
+    memory: memory::Memory,
 }
 
 fn private_file(path: &Path) -> Result<File, StoreError> {
@@ -164,7 +166,7 @@ impl Store {
     /// [`StoreError::Db`]; see [`StoreError::is_busy`]. [`StoreError::Fenced`]: this gateway was taken for dead.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let conn = self.0.engine.begin().await?;
-        let mut tx = Tx { conn, store: Arc::clone(&self.0), chain: None };
+        let mut tx = self.transaction(conn);
         self.0.life.check(&mut tx).await?;
         Ok(tx)
     }
@@ -175,7 +177,11 @@ impl Store {
     /// [`StoreError::Db`].
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let conn = self.0.engine.read().await?;
-        Ok(Tx { conn, store: Arc::clone(&self.0), chain: None })
+        Ok(self.transaction(conn))
+    }
+
+    fn transaction(&self, conn: Conn) -> Tx {
+        Tx { conn, store: Arc::clone(&self.0), chain: None, memory: memory::Memory::default() }
     }
 
     /// Takes the lock of `run` (`<database>.lock`), without waiting.
@@ -218,6 +224,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`]: nothing of the transaction is stored.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.write_counts().await?;
         let Some(chain) = self.chain.take().filter(journal::Chain::grew) else {
             return Ok(self.conn.commit().await?);
         };

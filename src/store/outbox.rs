@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use super::sql::{self, Row};
+use super::sql::{self, Insert, Row};
 use super::{MacParts, Reader, StoreError, Tx, Vault, micros, vault};
 use crate::model::{Address, ClientId, Fate, Kind, MessageRow, OutboxRow, OutboxState, TherapistId};
 
@@ -168,6 +168,14 @@ fn open(vault: &Vault, row: &Row) -> Result<Outbox, StoreError> {
     if vault::same(&expected, read.get("mac")?) { Ok(out) } else { Err(read.corrupt()) }
 }
 
+static ROW: Insert = Insert {
+    table: "outbox",
+    rank: 1,
+    into: "INSERT INTO outbox (id, kind, client_id, therapist, message_id, state, created_at, not_before, \
+           next_attempt, facts, recipient, mail_id, mail_id_hash, mac) VALUES",
+    end: "",
+};
+
 impl Tx {
     /// Puts a mail into the outbox.
     ///
@@ -177,25 +185,22 @@ impl Tx {
         let id = self.new_id();
         let vault = self.vault().clone();
         let seal = |column: &str, value: &[u8]| vault.seal(TABLE, id, column, value);
-        sql::query(
-            "INSERT INTO outbox (id, kind, client_id, therapist, message_id, state, created_at, not_before, \
-             next_attempt, facts, recipient, mail_id, mail_id_hash, mac) \
-             VALUES ($1, $2, $3, $4, $5, 'waiting', $6, $7, $7, $8, $9, $10, $11, $12)",
-        )
-        .bind(id)
-        .bind(new.kind.as_str())
-        .bind(new.client.map(|c| c.0))
-        .bind(new.therapist.as_ref().map(|t| t.0.as_str()))
-        .bind(new.message.map(|m| m.0))
-        .bind(micros(new.created_at))
-        .bind(micros(new.not_before))
-        .bind((!new.facts.is_null()).then(|| seal("facts", new.facts.to_string().as_bytes())))
-        .bind(new.recipient.as_ref().map(|a| seal("recipient", a.as_typed().as_bytes())))
-        .bind(new.mail_id.as_ref().map(|m| seal("mail_id", m.as_bytes())))
-        .bind(new.mail_id.as_ref().map(|m| vault.message_id(m).to_vec()))
-        .bind(mac(&vault, id, new.kind, new.client, new.therapist.as_ref(), new.message).to_vec())
-        .execute(&mut self.conn)
-        .await?;
+        let row = sql::row()
+            .bind(id)
+            .bind(new.kind.as_str())
+            .bind(new.client.map(|c| c.0))
+            .bind(new.therapist.as_ref().map(|t| t.0.as_str()))
+            .bind(new.message.map(|m| m.0))
+            .bind(OutboxState::Waiting.as_str())
+            .bind(micros(new.created_at))
+            .bind(micros(new.not_before))
+            .bind(micros(new.not_before))
+            .bind((!new.facts.is_null()).then(|| seal("facts", new.facts.to_string().as_bytes())))
+            .bind(new.recipient.as_ref().map(|a| seal("recipient", a.as_typed().as_bytes())))
+            .bind(new.mail_id.as_ref().map(|m| seal("mail_id", m.as_bytes())))
+            .bind(new.mail_id.as_ref().map(|m| vault.message_id(m).to_vec()))
+            .bind(mac(&vault, id, new.kind, new.client, new.therapist.as_ref(), new.message).to_vec());
+        self.conn.later(&ROW, row).await?;
         Ok(OutboxRow(id))
     }
 

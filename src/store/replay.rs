@@ -27,7 +27,8 @@ impl Tx {
         .bind(self.vault().lookup(Lookup::Digest, digest).to_vec())
         .bind(message.map(|m| m.0))
         .bind(micros(at))
-        .execute(&mut self.conn)
+        // Its column refers to no row.
+        .execute_apart(&mut self.conn)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -98,7 +99,8 @@ impl Tx {
         .bind(self.vault().lookup(Lookup::RawBytes, raw).to_vec())
         .bind(message.map(|m| m.0))
         .bind(micros(at))
-        .execute(&mut self.conn)
+        // Its column refers to no row.
+        .execute_apart(&mut self.conn)
         .await?;
         Ok(done.rows_affected() == 1)
     }

@@ -10,21 +10,123 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Executor as _, Postgres, Row as _, Sqlite, Transaction, ValueRef as _};
 
 /// A transaction of either database.
-pub(super) enum Conn {
+pub(super) enum Link {
     Lite(Transaction<'static, Sqlite>),
     Pg(Transaction<'static, Postgres>),
 }
 
+/// A transaction, with what is inserted later: rows that need no answer are written together, before the first statement
+/// that names their table, a savepoint, or the end. Each statement goes to another thread or computer and back.
+pub(super) struct Conn {
+    link: Link,
+    later: Vec<Rows>,
+    bytes: usize,
+}
+
+/// A row that may be inserted later.
+pub(super) struct Insert {
+    /// Its table.
+    pub table: &'static str,
+    /// Rows of a lower rank are inserted first: those that others refer to.
+    pub rank: u8,
+    /// Up to `VALUES`.
+    pub into: &'static str,
+    /// What stands behind the values.
+    pub end: &'static str,
+}
+
+/// Rows of one [`Insert`].
+struct Rows {
+    insert: &'static Insert,
+    columns: usize,
+    values: Vec<Value<'static>>,
+}
+
+/// More than this isn't kept back, in bytes and in rows of a table.
+const MOST_BYTES: usize = 1 << 20;
+const MOST_ROWS: usize = 64;
+
+impl From<Link> for Conn {
+    fn from(link: Link) -> Self {
+        Self { link, later: Vec::new(), bytes: 0 }
+    }
+}
+
 impl Conn {
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Lite(tx) => tx.commit().await,
-            Self::Pg(tx) => tx.commit().await,
+    /// Inserts a row in its own time.
+    pub(super) async fn later(&mut self, insert: &'static Insert, row: Query<'_>) -> Result<(), sqlx::Error> {
+        let columns = row.values.len();
+        self.bytes += row.values.iter().map(Value::len).sum::<usize>();
+        let values = row.values.into_iter().map(Value::into_owned);
+        let many = match self.later.iter_mut().find(|rows| std::ptr::eq(rows.insert, insert)) {
+            Some(rows) => {
+                rows.values.extend(values);
+                rows.values.len() / columns
+            }
+            None => {
+                self.later.push(Rows { insert, columns, values: values.collect() });
+                1
+            }
+        };
+        if many >= MOST_ROWS || self.bytes >= MOST_BYTES { self.settle().await } else { Ok(()) }
+    }
+
+    /// Inserts a row now, which an index may refuse.
+    pub(super) async fn at_once(&mut self, insert: &'static Insert, row: Query<'_>) -> Result<(), sqlx::Error> {
+        let sql = rows(insert, row.values.len(), 1);
+        Query { sql: &sql, values: row.values }.try_execute(self).await.map(drop)
+    }
+
+    /// Inserts what is still to be inserted.
+    pub(super) async fn settle(&mut self) -> Result<(), sqlx::Error> {
+        self.bytes = 0;
+        let mut later = std::mem::take(&mut self.later);
+        later.sort_by_key(|rows| rows.insert.rank);
+        for Rows { insert, columns, mut values } in later {
+            while !values.is_empty() {
+                // Powers of two: the plans of few statements are kept.
+                let many = 1 << (values.len() / columns).ilog2();
+                let rest = values.split_off(many * columns);
+                let sql = rows(insert, columns, many);
+                Query { sql: &sql, values: std::mem::replace(&mut values, rest) }.run(&mut self.link).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same before a statement that may ask for it: one with a table's name in it, also as a part of another name,
+    /// such as that of a column which refers to the table.
+    async fn settle_for(&mut self, sql: &str) -> Result<&mut Link, sqlx::Error> {
+        if self.later.iter().any(|rows| sql.contains(rows.insert.table)) {
+            self.settle().await?;
+        }
+        Ok(&mut self.link)
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.settle().await?;
+        match self.link {
+            Link::Lite(tx) => tx.commit().await,
+            Link::Pg(tx) => tx.commit().await,
         }
     }
 
+    /// Sets a savepoint, or keeps what was done since.
+    pub(super) async fn mark(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        self.settle().await?;
+        self.link.run(sql).await
+    }
+
+    /// Goes back to a savepoint.
+    pub(super) async fn go_back(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        (self.later, self.bytes) = (Vec::new(), 0);
+        self.link.run(sql).await
+    }
+}
+
+impl Link {
     /// Runs a statement of a literal text, which no plan is kept of.
-    pub(super) async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         match self {
             Self::Lite(tx) => tx.execute(sql).await.map(drop),
             Self::Pg(tx) => tx.execute(sql).await.map(drop),
@@ -37,6 +139,24 @@ enum Value<'q> {
     Int(Option<i64>),
     Text(Option<Cow<'q, str>>),
     Bytes(Option<Cow<'q, [u8]>>),
+}
+
+impl Value<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Int(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(0, |text| text.len()),
+            Self::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len()),
+        }
+    }
+
+    fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Int(int) => Value::Int(int),
+            Self::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
+            Self::Bytes(bytes) => Value::Bytes(bytes.map(|bytes| Cow::Owned(bytes.into_owned()))),
+        }
+    }
 }
 
 /// What a parameter can be.
@@ -95,9 +215,43 @@ pub(super) fn query(sql: &str) -> Query<'_> {
     Query { sql, values: Vec::new() }
 }
 
+/// Begins the row of an [`Insert`].
+pub(super) fn row<'q>() -> Query<'q> {
+    query("")
+}
+
 /// Begins a statement of which the first column is wanted.
 pub(super) fn scalar<T>(sql: &str) -> Scalar<'_, T> {
     Scalar(query(sql), std::marker::PhantomData)
+}
+
+/// A list in slices whose lengths are powers of two, so that lists of every length need few statements, whose plans are
+/// kept.
+pub(super) fn in_slices<T>(list: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        let many = MOST_ROWS.min(1 << rest.len().checked_ilog2()?);
+        let (slice, others) = rest.split_at(many);
+        rest = others;
+        Some(slice)
+    })
+}
+
+/// A statement in which `one`, the piece about one value, stands `many` times, the value numbered from `first` on.
+pub(super) fn repeated(sql: &str, one: &str, first: usize, many: usize) -> String {
+    let number = format!("${first}");
+    let all: Vec<String> = (first..first + many).map(|n| one.replace(&number, &format!("${n}"))).collect();
+    sql.replacen(one, &all.join(", "), 1)
+}
+
+/// A statement that inserts `many` rows.
+fn rows(insert: &Insert, columns: usize, many: usize) -> String {
+    let row = |n: usize| {
+        let values: Vec<String> = (1..=columns).map(|column| format!("${}", n * columns + column)).collect();
+        format!("({})", values.join(", "))
+    };
+    let all: Vec<String> = (0..many).map(row).collect();
+    format!("{} {}{}", insert.into, all.join(", "), insert.end)
 }
 
 macro_rules! bound {
@@ -122,9 +276,19 @@ impl<'q> Query<'q> {
     }
 
     pub(super) async fn execute(self, conn: &mut Conn) -> Result<Done, sqlx::Error> {
-        let rows = match conn {
-            Conn::Lite(tx) => bound!(self, Sqlite).execute(&mut **tx).await?.rows_affected(),
-            Conn::Pg(tx) => bound!(self, Postgres).execute(&mut **tx).await?.rows_affected(),
+        let link = conn.settle_for(self.sql).await?;
+        self.run(link).await
+    }
+
+    /// As [`Query::execute`], for a statement that has nothing to do with what is inserted later, whatever it names.
+    pub(super) async fn execute_apart(self, conn: &mut Conn) -> Result<Done, sqlx::Error> {
+        self.run(&mut conn.link).await
+    }
+
+    async fn run(self, link: &mut Link) -> Result<Done, sqlx::Error> {
+        let rows = match link {
+            Link::Lite(tx) => bound!(self, Sqlite).execute(&mut **tx).await?.rows_affected(),
+            Link::Pg(tx) => bound!(self, Postgres).execute(&mut **tx).await?.rows_affected(),
         };
         Ok(Done { rows })
     }
@@ -132,22 +296,24 @@ impl<'q> Query<'q> {
     /// As [`Query::execute`], for a statement that an index may refuse: the transaction goes on after that.
     /// PostgreSQL ends a transaction at any error, unless a savepoint was set before.
     pub(super) async fn try_execute(self, conn: &mut Conn) -> Result<Done, sqlx::Error> {
-        if matches!(conn, Conn::Lite(_)) {
-            return self.execute(conn).await;
+        conn.settle().await?;
+        let link = &mut conn.link;
+        if matches!(link, Link::Lite(_)) {
+            return self.run(link).await;
         }
-        conn.run("SAVEPOINT attempt").await?;
-        let done = self.execute(conn).await;
+        link.run("SAVEPOINT attempt").await?;
+        let done = self.run(link).await;
         if done.is_err() {
-            conn.run("ROLLBACK TO attempt").await?;
+            link.run("ROLLBACK TO attempt").await?;
         }
-        conn.run("RELEASE attempt").await?;
+        link.run("RELEASE attempt").await?;
         done
     }
 
     pub(super) async fn fetch_optional(self, conn: &mut Conn) -> Result<Option<Row>, sqlx::Error> {
-        Ok(match conn {
-            Conn::Lite(tx) => bound!(self, Sqlite).fetch_optional(&mut **tx).await?.map(Row::Lite),
-            Conn::Pg(tx) => bound!(self, Postgres).fetch_optional(&mut **tx).await?.map(Row::Pg),
+        Ok(match conn.settle_for(self.sql).await? {
+            Link::Lite(tx) => bound!(self, Sqlite).fetch_optional(&mut **tx).await?.map(Row::Lite),
+            Link::Pg(tx) => bound!(self, Postgres).fetch_optional(&mut **tx).await?.map(Row::Pg),
         })
     }
 
@@ -156,9 +322,9 @@ impl<'q> Query<'q> {
     }
 
     pub(super) async fn fetch_all(self, conn: &mut Conn) -> Result<Vec<Row>, sqlx::Error> {
-        Ok(match conn {
-            Conn::Lite(tx) => bound!(self, Sqlite).fetch_all(&mut **tx).await?.into_iter().map(Row::Lite).collect(),
-            Conn::Pg(tx) => bound!(self, Postgres).fetch_all(&mut **tx).await?.into_iter().map(Row::Pg).collect(),
+        Ok(match conn.settle_for(self.sql).await? {
+            Link::Lite(tx) => bound!(self, Sqlite).fetch_all(&mut **tx).await?.into_iter().map(Row::Lite).collect(),
+            Link::Pg(tx) => bound!(self, Postgres).fetch_all(&mut **tx).await?.into_iter().map(Row::Pg).collect(),
         })
     }
 }

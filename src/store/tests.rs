@@ -555,11 +555,11 @@ async fn originals_wait_for_their_copy_and_survive_a_restart() {
     assert_eq!(tx.originals("INBOX", true).await.unwrap(), [other]);
     assert_eq!(tx.originals("INBOX", false).await.unwrap().len(), 2);
     assert_eq!(tx.copies_pending(10).await.unwrap(), [m.id]);
-    tx.copy_confirmed(m.id, at(2)).await.unwrap();
+    tx.copies_confirmed(&[m.id], at(2)).await.unwrap();
     assert_eq!(tx.copies_pending(10).await.unwrap(), []);
     assert_eq!(tx.originals("INBOX", true).await.unwrap().len(), 2);
     assert_eq!(tx.original("INBOX", 9, filed.uid).await.unwrap(), Some(filed.clone()));
-    tx.original_done("INBOX", 9, filed.uid).await.unwrap();
+    tx.originals_done("INBOX", 9, &[filed.uid]).await.unwrap();
     tx.clear_tries("INBOX", 9, 6).await.unwrap();
     assert_eq!(tx.original("INBOX", 9, filed.uid).await.unwrap(), None);
     assert!(tx.tries("INBOX", 9).await.unwrap().is_empty());

@@ -10,6 +10,7 @@ use cadre::app::context::Context;
 use cadre::app::daily::daily;
 use cadre::app::intake::{Outcome, apply};
 use cadre::app::prepare::{Arrived, Prepared, prepare};
+use cadre::app::registry::View;
 use cadre::app::send::Sender;
 use cadre::app::supervisor;
 use cadre::clock::Clock;
@@ -162,7 +163,8 @@ impl Office {
             };
             let (ctx, handle) = (Arc::clone(&self.ctx), tokio::runtime::Handle::current());
             let task = tokio::task::spawn_blocking(move || {
-                let prepared = prepare(&ctx, &handle, &mut arrived, began).unwrap();
+                let view = View::new(&ctx, &handle).unwrap();
+                let prepared = prepare(&ctx, &view, &mut arrived, began).unwrap();
                 (arrived, prepared)
             });
             tasks.push((posted.tag, task));
@@ -178,7 +180,7 @@ impl Office {
             {
                 held = tx.message(sealed.row).await.unwrap().and_then(|message| message.held_no);
             }
-            tx.original_done(&arrived.folder, arrived.uidvalidity, arrived.uid).await.unwrap();
+            tx.originals_done(&arrived.folder, arrived.uidvalidity, &[arrived.uid]).await.unwrap();
             tx.commit().await.unwrap();
             handled.push(Handled { tag, outcome, held: held.map(u64::cast_signed) });
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::app::examine::Examined;
 use crate::domain::crisis::{Finding, Lexicon};
-use crate::mime::{self, AttachmentClass, Content};
+use crate::mime::{self, AttachmentClass, Content, Said};
 use crate::model::{CrisisClass, Scanned};
 
 /// What the scan of a message came to.
@@ -53,11 +53,13 @@ impl Scan {
 }
 
 /// Scans what a person wrote: text, what the HTML says besides it, attached texts, the subject.
-pub fn scan(lexicon: &Lexicon, examined: &Examined, content: Option<&Content>) -> Scan {
+pub fn scan(lexicon: &Lexicon, examined: &Examined, content: Option<(&Content, &Said)>) -> Scan {
     let mut texts: Vec<String> = own_subject(examined).into_iter().collect();
     let mut unread = content.is_none();
-    if let Some(content) = content {
-        texts.push(new_text(&content.text));
+    if let Some((content, said)) = content {
+        // What the signature separator cuts off is read too.
+        let cut = content.text.lines().any(|line| line.trim() == "--");
+        texts.push(if cut { new_text(&content.text) } else { said.new.clone() });
         if let Some(html) = &content.html {
             let other = new_text(&mime::html::html_to_text(html));
             texts.extend((!same_words(&other, &texts[texts.len() - 1])).then_some(other));
@@ -72,7 +74,7 @@ pub fn scan(lexicon: &Lexicon, examined: &Examined, content: Option<&Content>) -
         }
     }
     // Below a heading without quotation marks stands what was quoted, or an answer: nobody can tell which.
-    let below = |content: &Content| lexicon.scan(&mime::unmarked_quotes(&content.text)).is_some();
+    let below = |(_, said): (&Content, &Said)| lexicon.scan(&said.below).is_some();
     match merged(texts.iter().filter_map(|text| lexicon.scan(text))) {
         Some(finding) => Scan::Hit(finding),
         None if unread || content.is_some_and(below) => Scan::NotAnalysed,
@@ -135,9 +137,9 @@ mod tests {
     fn what_stands_below_a_heading_without_marks_may_be_an_answer() {
         let text = "Merci.\n\n-----Message d'origine-----\nDe : Cabinet\nEnvoyé : lundi 2 mars 2026 10:00\nÀ : Marie\n\nComment allez-vous ?\n\nJe veux mourir.\n";
         assert!(!new_text(text).contains("mourir"), "{}", new_text(text));
-        let below = mime::unmarked_quotes(text);
+        let below = mime::said(text).below;
         assert!(below.contains("Je veux mourir.") && !below.contains("Merci"), "{below}");
-        assert!(!mime::unmarked_quotes("Merci.\n\n> Je veux mourir.\n").contains("mourir"));
+        assert!(!mime::said("Merci.\n\n> Je veux mourir.\n").below.contains("mourir"));
     }
 
     #[test]

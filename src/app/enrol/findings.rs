@@ -8,7 +8,7 @@ use super::super::prepare::Arrived;
 use super::proven;
 use crate::domain::enrolment::card;
 use crate::domain::keywords::{self, Keyword};
-use crate::mime::{self, AttachmentClass, Content, FromField};
+use crate::mime::{self, AttachmentClass, Content, FromField, Said};
 use crate::model::{Mark, Verdict};
 use crate::pgp::{self, OfferProblem};
 use crate::store::{self, Client};
@@ -45,12 +45,12 @@ pub fn find(
     ctx: &Context,
     arrived: &Arrived,
     examined: &Examined,
-    content: Option<&Content>,
+    content: Option<(&Content, &Said)>,
     client: Option<&Client>,
     therapist: &Therapist,
     now: DateTime<Utc>,
 ) -> Option<Findings> {
-    let (content, client) = (content?, client?);
+    let ((content, said), client) = (content?, client?);
     let verdict = examined.decision.verdict;
     let marks = &examined.decision.marks;
     // What nobody can be asked about: machines, forgeries, senders that two programs read differently, and what the
@@ -59,8 +59,7 @@ pub fn find(
     if !readable || marks.iter().any(|mark| matches!(mark, Mark::Automatic | Mark::AmbiguousFrom | Mark::DmarcFail)) {
         return None;
     }
-    let new_text = mime::new_text(&content.text);
-    let first = new_text.lines().find(|line| !line.trim().is_empty()).map(keywords::read).unwrap_or_default();
+    let first = said.new.lines().find(|line| !line.trim().is_empty()).map(keywords::read).unwrap_or_default();
     let (answering, answers_signed) = answered(examined);
     Some(Findings {
         key: key(ctx, arrived, examined, content, client, now),
@@ -68,7 +67,7 @@ pub fn find(
         answers: answering.references.iter().chain(&answering.in_reply_to).cloned().collect(),
         replies_to: answering.in_reply_to.clone(),
         answers_signed,
-        card: card(&new_text).filter(|_| proven(verdict)).and_then(|card| seal_card(ctx, therapist, &card, now)),
+        card: card(&said.new).filter(|_| proven(verdict)).and_then(|card| seal_card(ctx, therapist, &card, now)),
         encrypted: examined.encrypted,
     })
 }

@@ -574,19 +574,17 @@ async fn only_what_was_alone_in_hand_at_a_death_has_a_try_counted() {
     let store = place.open().await;
     let mut tx = store.begin().await.unwrap();
     assert_eq!(tx.suspect_what_was_held(at(0)).await.unwrap(), 0);
-    for uid in [5, 6, 7] {
-        tx.take_in_hand("INBOX", 9, uid).await.unwrap();
-    }
-    tx.put_down("INBOX", 9, 7).await.unwrap();
+    tx.take_in_hand("INBOX", 9, &[5, 6, 7]).await.unwrap();
+    tx.put_down("INBOX", 9, &[7]).await.unwrap();
     // Two together: suspects, and neither is blamed.
     assert_eq!(tx.suspect_what_was_held(at(1)).await.unwrap(), 2);
     assert_eq!(tx.suspects("INBOX", 9).await.unwrap().into_iter().collect::<Vec<_>>(), [5, 6]);
     assert_eq!(tx.tries("INBOX", 9).await.unwrap(), []);
     // One alone: blamed, and the other remains suspect through a clean end.
-    tx.take_in_hand("INBOX", 9, 5).await.unwrap();
+    tx.take_in_hand("INBOX", 9, &[5]).await.unwrap();
     assert_eq!(tx.suspect_what_was_held(at(2)).await.unwrap(), 1);
-    tx.take_in_hand("INBOX", 9, 6).await.unwrap();
-    tx.take_in_hand("Junk", 9, 6).await.unwrap();
+    tx.take_in_hand("INBOX", 9, &[6]).await.unwrap();
+    tx.take_in_hand("Junk", 9, &[6]).await.unwrap();
     tx.put_all_down().await.unwrap();
     assert_eq!(tx.suspect_what_was_held(at(3)).await.unwrap(), 0);
     assert_eq!(tx.suspects("INBOX", 9).await.unwrap().len(), 2);
