@@ -37,7 +37,7 @@ if [ "$group" != test ]; then
     need build-essential "a C compiler, for SQLite and the cryptography of TLS" has cc
     need pkg-config "finds OpenSSL" has pkg-config
     need libssl-dev "OpenSSL, with which sequoia-openpgp encrypts" file /usr/include/openssl/ssl.h
-    need libclang-dev "reads OpenSSL's headers for Rust" file /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang*.so*
+    need libclang-dev "reads OpenSSL's headers for Rust" file /usr/lib/llvm-*/lib/libclang.so /usr/lib/*/libclang-[0-9]*.so*
 fi
 if [ "$group" = package ]; then
     need dpkg-dev "makes packages" has dpkg-buildpackage
