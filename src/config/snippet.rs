@@ -93,8 +93,7 @@ fn hidden_from(line: &str) -> Option<usize> {
     let value = skip_blanks(line, equals + 1);
     let end = value_end(line, value);
     let text = &line[value..end];
-    let is_text = text.starts_with(['"', '\'']);
-    let open = is_open(key.rsplit('.').next().unwrap_or(key).trim_matches(['"', '\'']), is_text);
+    let open = is_open(key.rsplit('.').next().unwrap_or(key).trim_matches(['"', '\'']), text);
     if open && !text.contains('@') && !text.contains("://") { rest(skip_blanks(line, end)) } else { rest(value) }
 }
 
@@ -118,15 +117,18 @@ fn value_end(line: &str, from: usize) -> usize {
     }
 }
 
-/// Whether a value of this key may be shown: in whatever section it stands, it tells nothing of anybody. A text where
-/// there should be a number may be anything.
-fn is_open(name: &str, is_text: bool) -> bool {
+/// Whether a value of this key may be shown: in whatever section it stands, it tells nothing of anybody. What isn't of
+/// the kind that is asked for may be anything: a text where there should be a number, a list where there should be a text.
+fn is_open(name: &str, value: &str) -> bool {
+    let is_number = value.chars().all(|c| c.is_ascii_digit() || c == '_');
+    let is_text = value.starts_with(['"', '\'']);
     let mut keys = SECTIONS.iter().filter_map(|section| section.key(name)).peekable();
     keys.peek().is_some()
         && keys.all(|key| match key.kind {
-            Kind::Text => OPEN_TEXTS.contains(&name),
+            Kind::Text => is_text && OPEN_TEXTS.contains(&name),
             Kind::Texts | Kind::Address | Kind::Path | Kind::Secret => false,
-            Kind::Flag | Kind::Port | Kind::Count => !is_text,
-            Kind::Words(_) | Kind::Duration | Kind::Size | Kind::Hour | Kind::Date | Kind::Cron | Kind::Zone => true,
+            Kind::Flag => ["true", "false"].contains(&value),
+            Kind::Port | Kind::Count => is_number,
+            Kind::Words(_) | Kind::Duration | Kind::Size | Kind::Hour | Kind::Date | Kind::Cron | Kind::Zone => is_text,
         })
 }

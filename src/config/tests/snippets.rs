@@ -117,6 +117,21 @@ fn a_place_follows_what_is_hidden_before_it() {
     assert!(page.contains("2 | password = …\n  | ^^^^^^^^\n"), "{page}");
 }
 
+#[test]
+fn what_is_not_of_the_kind_that_is_asked_for_is_not_shown() {
+    for value in ["[\"SECRET\"]", "SECRET", "\r[\"SECRET\"", "{ a = \"SECRET\" }", "1SECRET", "\"SECRET\"", "'SECRET'"]
+    {
+        for key in ["port", "idle"] {
+            let text = format!("[imap]\n{key} = {value}\n");
+            let page = render(&text, &load(&text).unwrap_err(), false);
+            assert!(!page.contains("SECRET"), "{text}\n{page}");
+        }
+        let text = format!("[imap]\nsecurity = {value}\n");
+        let page = render(&text, &load(&text).unwrap_err(), false);
+        assert!(value.starts_with(['"', '\'']) || !page.contains("SECRET"), "{text}\n{page}");
+    }
+}
+
 mod whatever_is_written {
     use super::*;
     use proptest::prelude::*;
