@@ -5,7 +5,7 @@
 //! ```text
 //! cargo bench --bench figures -- [--json] [only=filing,latency,replies,memory,clinic,peers]
 //! CADRE_BENCH=quick          small numbers: a few minutes
-//! CADRE_BENCH_LETTERS=2000   the backlog
+//! CADRE_BENCH_LETTERS=4000   the backlog
 //! CADRE_BENCH_REPLIES=10000  due at one slot
 //! CADRE_BENCH_CLIENTS=100000 and CADRE_BENCH_MESSAGES=1000000: the history
 //! CADRE_BENCH_CLINIC=FOLDER  keeps the history there, and takes it from there the next time
@@ -47,7 +47,7 @@ impl Sizes {
     fn read() -> Self {
         let clients = number("CLIENTS", 100_000, 1000);
         Self {
-            letters: number("LETTERS", 2000, 500),
+            letters: number("LETTERS", 4000, 500),
             latencies: number("LATENCIES", 100, 30),
             replies: number("REPLIES", 10_000, 500),
             clinic: Size {
@@ -82,7 +82,9 @@ fn filing(world: &World, letters: &[Vec<u8>], report: &mut Report) -> Result<()>
         let what = format!("filing a backlog ({filing})");
         report.add(Row::new(&what, rate.a_second, "/s", Some(Goal::AtLeast(500.0)), note));
         let what = format!("the same, of the bare cryptography ({filing})");
-        report.add(Row::new(&what, rate.a_second / bare, "", Some(Goal::AtLeast(0.6)), String::new()));
+        // The figure to reach is of originals that are removed; a folder's copies are work of Dovecot's besides.
+        let goal = (filing == "delete").then_some(Goal::AtLeast(0.6));
+        report.add(Row::new(&what, rate.a_second / bare, "", goal, String::new()));
         let what = format!("memory while a backlog is filed ({filing})");
         report.add(Row::new(&what, megabytes(rate.peak), "MB", Some(Goal::AtMost(256.0)), "peak".into()));
     }

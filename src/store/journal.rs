@@ -26,6 +26,7 @@ static LINE: Insert = Insert {
     rank: 0,
     into: "INSERT INTO journal (seq, at, kind, client, detail, mac) VALUES",
     end: "",
+    replaces: false,
 };
 
 /// How far the journal goes: its count of entries and the last one's MAC.

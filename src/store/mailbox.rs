@@ -69,12 +69,14 @@ static ORIGINAL: Insert = Insert {
     rank: 1,
     into: "INSERT INTO original (folder, uidvalidity, uid, message_id, action, copy_needed, at) VALUES",
     end: " ON CONFLICT (folder, uidvalidity, uid) DO NOTHING",
+    replaces: false,
 };
 static COPY: Insert = Insert {
     table: "copy",
     rank: 1,
     into: "INSERT INTO copy (message_id, created_at) VALUES",
     end: " ON CONFLICT (message_id) DO NOTHING",
+    replaces: false,
 };
 
 /// An original that is committed for and still to be touched.

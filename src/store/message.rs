@@ -161,12 +161,14 @@ static MESSAGE: Insert = Insert {
            leave_day, turn_id, message_id, message_id_hash, origin_id, origin_id_hash, sender, sender_hash, subject, \
            held_no, request_code, signed_at, answers, bytes, words, attachments, forwarded_at, note, mac, scan) VALUES",
     end: "",
+    replaces: false,
 };
 static BLOB: Insert = Insert {
     table: "blob",
     rank: 1,
     into: "INSERT INTO blob (message_id, data, mac) VALUES",
     end: " ON CONFLICT (message_id) DO UPDATE SET data = excluded.data, mac = excluded.mac",
+    replaces: true,
 };
 
 impl Tx {

@@ -174,6 +174,7 @@ static ROW: Insert = Insert {
     into: "INSERT INTO outbox (id, kind, client_id, therapist, message_id, state, created_at, not_before, \
            next_attempt, facts, recipient, mail_id, mail_id_hash, mac) VALUES",
     end: "",
+    replaces: false,
 };
 
 impl Tx {

@@ -33,6 +33,8 @@ pub(super) struct Insert {
     pub into: &'static str,
     /// What stands behind the values.
     pub end: &'static str,
+    /// A row takes the place of one with the same first value, which PostgreSQL does only once in a statement.
+    pub replaces: bool,
 }
 
 /// Rows of one [`Insert`].
@@ -40,6 +42,17 @@ struct Rows {
     insert: &'static Insert,
     columns: usize,
     values: Vec<Value<'static>>,
+}
+
+impl Rows {
+    fn of(&self, insert: &'static Insert) -> bool {
+        std::ptr::eq(self.insert, insert)
+    }
+
+    /// Whether one begins with this value.
+    fn has(&self, first: &Value<'_>) -> bool {
+        self.values.iter().step_by(self.columns).any(|value| value == first)
+    }
 }
 
 /// More than this isn't kept back, in bytes and in rows of a table.
@@ -56,9 +69,12 @@ impl Conn {
     /// Inserts a row in its own time.
     pub(super) async fn later(&mut self, insert: &'static Insert, row: Query<'_>) -> Result<(), sqlx::Error> {
         let columns = row.values.len();
+        if insert.replaces && self.later.iter().any(|rows| rows.of(insert) && rows.has(&row.values[0])) {
+            self.settle().await?;
+        }
         self.bytes += row.values.iter().map(Value::len).sum::<usize>();
         let values = row.values.into_iter().map(Value::into_owned);
-        let many = match self.later.iter_mut().find(|rows| std::ptr::eq(rows.insert, insert)) {
+        let many = match self.later.iter_mut().find(|rows| rows.of(insert)) {
             Some(rows) => {
                 rows.values.extend(values);
                 rows.values.len() / columns
@@ -103,6 +119,12 @@ impl Conn {
         Ok(&mut self.link)
     }
 
+    /// How many rows are still to be inserted.
+    #[cfg(test)]
+    pub(super) fn kept_back(&self) -> usize {
+        self.later.iter().map(|rows| rows.values.len() / rows.columns).sum()
+    }
+
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         self.settle().await?;
         match self.link {
@@ -135,6 +157,7 @@ impl Link {
 }
 
 /// A bound value; a missing one keeps its kind, which PostgreSQL wants to know.
+#[derive(PartialEq)]
 enum Value<'q> {
     Int(Option<i64>),
     Text(Option<Cow<'q, str>>),

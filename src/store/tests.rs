@@ -14,6 +14,7 @@ mod engines;
 mod frame;
 mod lease;
 mod safety;
+mod transaction;
 
 const KEY: [u8; 32] = [42; 32];
 
