@@ -15,9 +15,9 @@ use nix::fcntl::{Flock, FlockArg};
 use rand::Rng as _;
 use tokio::sync::watch as channel;
 
-use super::AppError;
 use super::context::Context;
 use super::supervisor::{self, Counts, Live, Rounds, Signals, pause};
+use super::{AppError, causes};
 use crate::store::{StoreError, beside};
 
 /// How often a lease is renewed, and a free one looked for: several times in its life (15 s).
@@ -67,21 +67,27 @@ fn new_id() -> String {
     format!("{:016X}", rand::rng().next_u64())
 }
 
-/// Joins under a new id; while the database can't be asked, again and again until `stop`.
-async fn join(ctx: &Context, slot: &Slot, gone: &mut Vec<String>, stop: &mut channel::Receiver<bool>) -> bool {
+/// Joins under a new id.
+async fn join(ctx: &Context, slot: &Slot, gone: &mut Vec<String>) -> Result<(), StoreError> {
+    let id = new_id();
+    // Before the database has it: it is known after a crash in between too.
+    slot.name(&id);
+    let joined = ctx.store.join(&id, gone, ctx.clock.now()).await;
+    if joined.is_ok() {
+        tracing::info!(gateway = %id, "joined");
+        gone.clear();
+    }
+    gone.push(id);
+    joined
+}
+
+/// The same, while the database can't be asked again and again until `stop`.
+async fn join_sometime(ctx: &Context, slot: &Slot, gone: &mut Vec<String>, stop: &mut channel::Receiver<bool>) -> bool {
     while !*stop.borrow() {
-        let id = new_id();
-        // Before the database has it: it is known after a crash in between too.
-        slot.name(&id);
-        match ctx.store.join(&id, gone, ctx.clock.now()).await {
-            Ok(()) => {
-                tracing::info!(gateway = %id, "joined");
-                *gone = vec![id];
-                return true;
-            }
+        match join(ctx, slot, gone).await {
+            Ok(()) => return true,
             Err(error) => {
-                tracing::error!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "the database can't be joined");
-                gone.push(id);
+                tracing::error!(error = causes(&error), "the database can't be joined");
                 pause(stop, chrono::TimeDelta::seconds(2)).await;
             }
         }
@@ -131,7 +137,7 @@ pub async fn run(ctx: Arc<Context>, signals: Signals) {
 async fn live_and_work(live: Live, rounds: Rounds, mut stop: channel::Receiver<bool>) {
     let ctx = Arc::clone(&live.borrow());
     let (slot, mut gone) = Slot::take(&ctx.config.database.journal_head);
-    while join(&ctx, &slot, &mut gone, &mut stop).await {
+    while join_sometime(&ctx, &slot, &mut gone, &mut stop).await {
         let (duty, on_duty) = channel::channel(false);
         let done = tokio::select! {
             () = supervisor::share(live.clone(), on_duty, rounds.clone(), stop.clone()) => true,
@@ -190,8 +196,7 @@ async fn leased<T>(
     (slot, mut gone): (Slot, Vec<String>),
     work: impl Future<Output = T>,
 ) -> Result<T, StoreError> {
-    let (_hold, mut stop) = channel::channel(false);
-    join(ctx, &slot, &mut gone, &mut stop).await;
+    join(ctx, &slot, &mut gone).await?;
     let (duty, mut on_duty) = channel::channel(false);
     let work = async {
         // Not kept: what it refers to is locked as long.

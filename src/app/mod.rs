@@ -81,6 +81,11 @@ pub enum AppError {
     Task,
 }
 
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl From<tokio::task::JoinError> for AppError {
     fn from(_: tokio::task::JoinError) -> Self {
         Self::Task

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::AppError;
 use super::absence;
 use super::context::{Context, Therapist};
 use super::keys;
+use super::{AppError, causes};
 use crate::config::{Config, DatabasePlace, Env, Finding, Severity};
 use crate::letters::Letters;
 use crate::store::{StoreError, Tx};
@@ -151,13 +151,7 @@ fn certificates_gone(ctx: &Context, new: &Context) -> Vec<Finding> {
 
 /// An error that has no line of the file, with its causes.
 fn finding(config: &Config, error: &dyn std::error::Error) -> Finding {
-    let mut cause = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        cause = format!("{cause}: {inner}");
-        source = inner.source();
-    }
-    config.finding(Severity::Error, "", &cause, "mend it, then reload again")
+    config.finding(Severity::Error, "", &causes(error), "mend it, then reload again")
 }
 
 /// Brings the database up to what the configuration says of keys and absences.

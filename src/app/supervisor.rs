@@ -8,7 +8,6 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch as channel};
 
-use super::AppError;
 use super::absence;
 use super::context::Context;
 use super::daily::daily;
@@ -24,6 +23,7 @@ use super::set_back;
 use super::settings;
 use super::tick::tick;
 use super::watch::{self, Passed};
+use super::{AppError, causes};
 use crate::net::{Backoff, IdleEnd, ImapSession, LoginLimiter, NetError, SmtpSubmitter};
 use crate::store::{RunLock, Store};
 pub use once::{Counts, once};
@@ -247,7 +247,7 @@ async fn mailbox_loop(mut live: Live, mut stop: channel::Receiver<bool>, filed: 
             let noted = match &error {
                 AppError::Net(net) => health::unwell(&ctx, "imap", net, now).await,
                 error => {
-                    tracing::error!(%error, source = ?std::error::Error::source(error).map(ToString::to_string), "the mailbox couldn't be worked on");
+                    tracing::error!(error = causes(error), "the mailbox couldn't be worked on");
                     Ok(())
                 }
             };
@@ -294,8 +294,11 @@ async fn session(
         let now = ctx.clock.now();
         health::well(ctx, "imap", now).await?;
         let mut tx = ctx.store.begin().await?;
-        tx.set_meta_time(SEEN_UNTIL, began).await?;
-        tx.commit().await?;
+        // Where the clock was set back during the pass, that is told once: this time is none of the new clock's.
+        if ctx.clock.now() >= began {
+            tx.set_meta_time(SEEN_UNTIL, began).await?;
+            tx.commit().await?;
+        }
         if passed.fetched > 0 {
             filed.notify_one();
             tracing::info!(
@@ -454,7 +457,7 @@ async fn note_trouble(ctx: &Context, error: &AppError, what: &'static str) {
     if let AppError::Store(store) = error {
         health::database_trouble(ctx, store).await;
     }
-    tracing::error!(%error, source = ?std::error::Error::source(error).map(ToString::to_string), "{what}");
+    tracing::error!(error = causes(error), "{what}");
 }
 
 /// One look at the clock and the outbox: what is due is made and sent.

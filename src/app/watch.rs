@@ -11,7 +11,6 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::AppError;
 use super::absence;
 use super::compose::MailError;
 use super::context::Context;
@@ -23,6 +22,7 @@ use super::keys;
 use super::post::Problem;
 use super::prepare::{Arrived, PrepareError, Prepared, over_limit, prepare};
 use super::registry::View;
+use super::{AppError, causes};
 use crate::config::Junk;
 use crate::failpoint::failpoint;
 use crate::mime::{Mail, MimeError};
@@ -391,14 +391,7 @@ impl Intake<'_> {
         if !matches!(error, AppError::Mail(MailError::Seal(_))) {
             return self.failed_try(arrived, &error).await;
         }
-        let mut causes = vec![error.to_string()];
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        let causes = causes.join(": ");
-        tracing::warn!(uid = arrived.uid, causes, "a message waits: what answers it can't be sealed");
+        tracing::warn!(uid = arrived.uid, causes = causes(&error), "a message waits: what answers it can't be sealed");
         let now = self.ctx.clock.now();
         let mut tx = self.ctx.store.begin().await?;
         tx.note_seen(&arrived.folder, arrived.uidvalidity, arrived.uid, arrived.first_seen).await?;

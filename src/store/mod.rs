@@ -40,6 +40,7 @@ mod in_hand;
 mod journal;
 mod key_expiry;
 mod keys;
+mod large;
 mod lease;
 mod legal_hold;
 mod life;

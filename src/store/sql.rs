@@ -9,6 +9,8 @@ use sqlx::postgres::{PgRow, PgValueRef};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Executor as _, Postgres, Row as _, Sqlite, Transaction, ValueRef as _};
 
+use super::large;
+
 /// A transaction of either database.
 pub(super) enum Link {
     Lite(Transaction<'static, Sqlite>),
@@ -158,7 +160,7 @@ impl Link {
 
 /// A bound value; a missing one keeps its kind, which PostgreSQL wants to know.
 #[derive(PartialEq)]
-enum Value<'q> {
+pub(super) enum Value<'q> {
     Int(Option<i64>),
     Text(Option<Cow<'q, str>>),
     Bytes(Option<Cow<'q, [u8]>>),
@@ -308,9 +310,14 @@ impl<'q> Query<'q> {
         self.run(&mut conn.link).await
     }
 
-    async fn run(self, link: &mut Link) -> Result<Done, sqlx::Error> {
+    async fn run(mut self, link: &mut Link) -> Result<Done, sqlx::Error> {
         let rows = match link {
             Link::Lite(tx) => bound!(self, Sqlite).execute(&mut **tx).await?.rows_affected(),
+            Link::Pg(tx) if large::any(&self.values) => {
+                let sql = large::ahead(tx, self.sql, &mut self.values).await?;
+                let query = Query { sql: &sql, values: self.values };
+                bound!(query, Postgres).execute(&mut **tx).await?.rows_affected()
+            }
             Link::Pg(tx) => bound!(self, Postgres).execute(&mut **tx).await?.rows_affected(),
         };
         Ok(Done { rows })
