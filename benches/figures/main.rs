@@ -76,7 +76,9 @@ fn filing(world: &World, letters: &[Vec<u8>], report: &mut Report) -> Result<()>
         rates.push((filing, own::backlog(&lab, &practice, letters)?));
     }
     let bare = f64::midpoint(before, bare(500)?);
+    let all = own::bare_on_all(world, &letters[..letters.len().min(500)], therapist.certificate())?;
     report.add(Row::new("bare cryptography of filing, one thread", bare, "/s", None, String::new()));
+    report.add(Row::new("the same on all cores at once", all, "/s", None, String::new()));
     for (filing, rate) in rates {
         let note = format!("{:.2} ms of all cores each", rate.cpu_ms);
         let what = format!("filing a backlog ({filing})");

@@ -79,6 +79,15 @@ pub fn bare(world: &World, letters: &[Vec<u8>], therapist: &Certificate) -> Resu
     Ok(letters.len() as f64 / began.elapsed().as_secs_f64())
 }
 
+/// The same on all cores at once: how far the machine lets one go beyond one thread.
+pub fn bare_on_all(world: &World, letters: &[Vec<u8>], therapist: &Certificate) -> Result<f64> {
+    let cores = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| bare(world, letters, therapist))).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread of the bench"))?).sum()
+    })
+}
+
 /// A practice with its clients, which has worked once: what is done once a day is done.
 pub fn settled(world: &World, filing: &str, forward: &str) -> Result<(Lab, Practice)> {
     let (lab, practice) = world.practice(filing, forward, None)?;
