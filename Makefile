@@ -6,8 +6,8 @@
 CARGO ?= cargo
 # 1 leaves the demo's servers running, with the commands to look around.
 KEEP ?=
-# Tests start servers of their own: more threads than cores only make them wait for each other.
-TEST_THREADS ?= $(shell nproc)
+# Tests wait for servers of their own about a third of the time: one thread more than cores keeps these busy.
+TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 
 export RUST_BACKTRACE ?= 0
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
