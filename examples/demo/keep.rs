@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
+use chrono::{Datelike as _, NaiveDate, Weekday};
+use chrono_tz::Europe::Paris;
 
 use crate::cast::{OFFICE, Play, paris};
 use crate::common::Person;
@@ -91,7 +93,7 @@ fn script(path: &Path, text: &str) -> Result<()> {
 /// Turns the practice's clock, for the daemon and for the mail programs.
 fn clock(practice: &Path) -> String {
     format!(
-        "#!/bin/sh\n# clock '2026-03-04 07:00': what time it is in the play (in Paris). Without an argument: says it.\n\
+        "#!/bin/sh\n# clock '2026-03-06 07:00': what time it is in the play (in Paris). Without an argument: says it.\n\
          cd {} || exit 1\n\
          if [ $# -gt 0 ]; then\n    want=$(TZ=Europe/Paris date -d \"$1\" +%s) || exit 1\n    \
          printf '%+d\\n' $((want - $(date +%s))) > .clock.new && mv .clock.new .clock\nfi\n\
@@ -153,12 +155,18 @@ fn muttrc(play: &Play, person: &Person) -> Result<String> {
 fn guide(play: &Play) -> String {
     let d = play.lab.dir.display();
     let (c1, c2) = (&play.c1, &play.c2);
+    let now = play.therapist.now().with_timezone(&Paris);
+    // Slots are on weekdays.
+    let weekday = |date: &NaiveDate| !matches!(date.weekday(), Weekday::Sat | Weekday::Sun);
+    let next = now.date_naive().iter_days().skip(1).find(weekday).unwrap_or_default();
+    let now = now.format("%H:%M on %A %-d %B %Y");
     format!(
-        "Left running, because of KEEP=1. It is 21:30 on 3 March 2026 in there.\n\n\
+        "Left running, because of KEEP=1. It is {now} in there.\n\n\
          Each person's mail program (neomutt; q leaves it, r answers, m writes):\n\
          \x20 {d}/bin/agnes        the therapist: digest, letters, receipts\n\
          \x20 {d}/bin/helene       a client\n\
-         \x20 {d}/bin/francois     a client\n\n\
+         \x20 {d}/bin/francois     a client\n\
+         \x20 {d}/bin/claire       a client since this week\n\n\
          The operator's side (the daemon runs, its log is {d}/cadre.log):\n\
          \x20 {d}/bin/cadre status\n\
          \x20 {d}/bin/cadre client list\n\
@@ -169,8 +177,8 @@ fn guide(play: &Play) -> String {
          \x20 less {d}/practice/cadre.toml\n\n\
          Write as Hélène, then turn the clock; the daemon follows:\n\
          \x20 {d}/bin/clock                     says what time it is in there\n\
-         \x20 {d}/bin/clock '2026-03-04 07:00'  and Agnès gets her digest\n\
-         \x20 {d}/bin/clock '2026-03-04 18:00'  and what she answered leaves\n\n\
+         \x20 {d}/bin/clock '{next} 07:00'  and Agnès gets her digest\n\
+         \x20 {d}/bin/clock '{next} 18:00'  and what she answered leaves\n\n\
          To end it all:\n\
          \x20 {d}/stop"
     )
