@@ -494,8 +494,9 @@ fn about(name: &str) -> &'static str {
         IMAP_PASSWORD => "the mailbox's password",
         SMTP_PASSWORD => "the submission server's password",
         ARCHIVE_SECRET => "the archive's SECRET key: move it away",
-        _ if name.ends_with(".asc") => "the archive's SECRET key and the practice key's revocation: for the therapist",
-        _ => "the therapist's certificate",
+        // What lies elsewhere, under whatever name, is what `--archive-secret` asked for.
+        _ if name.ends_with(".pgp") && !name.contains('/') => "the therapist's certificate",
+        _ => "the archive's SECRET key and the practice key's revocation: for the therapist",
     }
 }
 
@@ -504,4 +505,18 @@ fn spaced(fingerprint: &str) -> String {
     let groups: Vec<String> =
         fingerprint.as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group).into_owned()).collect();
     groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archives_secret_is_called_so_under_whatever_name() {
+        for path in ["/media/stick/archive.key", "/media/stick/agnes.pgp", "/a/practice.asc", "secret"] {
+            assert!(about(path).contains("SECRET"), "{path}: {}", about(path));
+        }
+        assert_eq!(about("agnes.pgp"), "the therapist's certificate");
+        assert!(!about(ARCHIVE).contains("SECRET"));
+    }
 }
