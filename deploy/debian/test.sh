@@ -34,7 +34,7 @@ lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$
 echo "== a clean ${SUITE:-bookworm}"
 # shellcheck disable=SC2016 # $1 is mmdebstrap's
 mmdebstrap --quiet --variant=minbase \
-    --include=systemd,man-db,bash-completion,gpg,gpg-agent,libssl3,libgcc-s1,ca-certificates,adduser,debconf \
+    --include=systemd,man-db,bash-completion,gpg,gpg-agent,libssl3,libgcc-s1,ca-certificates,adduser,debconf,procps \
     --customize-hook="copy-in $here/inside.sh /srv" \
     --customize-hook="cp $deb \$1/srv/cadre.deb && cp $next/cadre_*.deb \$1/srv/next.deb" \
     --customize-hook='chroot "$1" sh /srv/inside.sh' \
