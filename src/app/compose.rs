@@ -30,8 +30,8 @@ pub enum MailError {
     Pdf(#[from] PdfError),
 }
 
-/// A therapist's words while they wait: sealed to the practice's own key, opened once, when they leave.
-#[derive(Serialize, Deserialize)]
+/// A therapist's words while they wait: sealed to the practice's own key, opened when they leave.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct WaitingLetter {
     pub subject: String,
     pub text: String,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use chrono::NaiveDate;
 
@@ -408,24 +408,29 @@ impl Context {
 
     /// Forgets a client's parsed certificate.
     pub fn forget_certificate(&self, client: ClientId) {
-        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).remove(&client);
+        self.certificates().remove(&client);
     }
 
     /// A client's pinned certificate, parsed once.
     pub fn client_certificate(&self, client: &Client) -> Option<Certificate> {
         let bytes = client.certificate.as_ref()?;
-        let mut cache = self.certificates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(cached) = cache.get(&client.id)
+        if let Some(cached) = self.certificates().get(&client.id)
             && cached.bytes == *bytes
         {
             return Some(cached.certificate.clone());
         }
+        // Read while others may ask for theirs.
         let certificate = Certificate::from_bytes(bytes).ok()?;
+        let mut cache = self.certificates();
         if cache.len() >= CACHED_CERTIFICATES {
             cache.clear();
         }
         cache.insert(client.id, CachedCertificate { bytes: bytes.clone(), certificate: certificate.clone() });
         Some(certificate)
+    }
+
+    fn certificates(&self) -> MutexGuard<'_, HashMap<ClientId, CachedCertificate>> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

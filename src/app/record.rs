@@ -14,7 +14,7 @@ use super::send::{Claimed, Clerk, Ended, Sent, is_about_danger, is_theirs};
 use super::unreached::{Unreached, unreached};
 use crate::domain::delivery::{Failure, Next, Outcome, after_attempt};
 use crate::failpoint::failpoint;
-use crate::model::{Filing, Kind, MessageRow, MessageState};
+use crate::model::{Filing, Kind, MessageRow};
 use crate::store::{Client, Finish, Message, Outbox, Tx};
 
 /// A mail about danger is tried again after this time at the latest, whatever the server said.
@@ -24,11 +24,11 @@ const UNREACHABLE_WAIT: TimeDelta = TimeDelta::minutes(2);
 
 impl Clerk {
     /// Commits what came of attempts.
-    pub(super) async fn record(&self, ended: Vec<Ended>, total: &mut Sent) -> Result<(), AppError> {
+    pub(super) async fn record(&self, mut ended: Vec<Ended>, total: &mut Sent) -> Result<(), AppError> {
         if ended.is_empty() {
             return Ok(());
         }
-        let copies = ended.iter().map(|one| self.copy_of(one));
+        let copies = ended.iter_mut().map(|one| self.copy_of(one));
         let copies = futures::future::try_join_all(copies).await?;
         let owed: Vec<MessageRow> = ended
             .iter()
@@ -95,23 +95,35 @@ impl Clerk {
     }
 
     /// The copy of what was sent, where it is the therapist's own words.
-    async fn copy_of(&self, ended: &Ended) -> Result<Option<Vec<u8>>, AppError> {
-        let Claimed { row, message, client, .. } = &ended.claimed;
+    async fn copy_of(&self, ended: &mut Ended) -> Result<Option<Vec<u8>>, AppError> {
+        let Claimed { row, message, client, letter, .. } = &mut ended.claimed;
         match (message, client) {
             (Some(message), Some(client)) if ended.outcome == Outcome::Delivered && is_theirs(row.kind) => {
-                self.copy(message, client, ended.at).await
+                self.copy(message, client, letter.take(), ended.at).await
             }
             _ => Ok(None),
         }
     }
 
     /// The sent copy, sealed to the therapist: from now on the server can't read it.
-    async fn copy(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, AppError> {
+    async fn copy(
+        &self,
+        message: &Message,
+        client: &Client,
+        kept: Option<WaitingLetter>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Vec<u8>>, AppError> {
         let Some(therapist) = self.ctx.therapist(&client.therapist) else { return Ok(None) };
-        let Some(sealed) = self.ctx.store.read().await?.blob(message.id).await? else { return Ok(None) };
+        let words = match kept {
+            Some(letter) => Ok(letter),
+            None => match self.ctx.store.read().await?.blob(message.id).await? {
+                None => return Ok(None),
+                Some(sealed) => Err(sealed),
+            },
+        };
         let (ctx, message, client) = (Arc::clone(&self.ctx), message.clone(), client.clone());
         let copying = tokio::task::spawn_blocking(move || {
-            let letter = WaitingLetter::open(&ctx, &sealed, now.max(message.at))?;
+            let letter = words.or_else(|sealed| WaitingLetter::open(&ctx, &sealed, now.max(message.at)))?;
             let mail = super::write::copy_for_therapist(&ctx, &therapist, &client, &message, letter, now);
             compose::seal_to_therapist(&ctx, &therapist, &mail)
         });
@@ -150,9 +162,10 @@ impl Clerk {
         if let (Kind::LocumForward, Some(locum)) = (row.kind, &row.therapist) {
             return Ok(tx.hand_locum_copy(message.id, locum, now).await?);
         }
-        tx.set_forwarded(message.id, now).await?;
-        if is_theirs(row.kind) {
-            tx.set_message_state(message.id, MessageState::Sent).await?;
+        if !is_theirs(row.kind) {
+            tx.set_forwarded(message.id, now).await?;
+        } else {
+            tx.set_sent(message.id, now).await?;
             match copy {
                 Some(copy) => {
                     tx.put_blob(message.id, &copy).await?;

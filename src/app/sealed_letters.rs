@@ -91,9 +91,8 @@ impl AtHand {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn read(tx: &mut Tx, client: &Client) -> Result<Option<Self>, crate::store::StoreError> {
-        let (Some(vouching), Some(channel)) = (vouching(tx, client).await?, tx.pdf_channel(client.id).await?) else {
-            return Ok(None);
-        };
+        let Some(vouching) = vouching(tx, client).await? else { return Ok(None) };
+        let Some(channel) = tx.pdf_channel(client.id).await? else { return Ok(None) };
         Ok(Some(Self { channel, blocked: vouching.blocked }))
     }
 }

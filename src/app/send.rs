@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use serde_json::json;
 
 use super::AppError;
-use super::compose::MailError;
+use super::compose::{MailError, WaitingLetter};
 use super::context::Context;
 use super::frozen;
 use super::health;
@@ -82,6 +82,8 @@ pub(super) struct Claimed {
     pub client: Option<Client>,
     bytes: Vec<u8>,
     pub attempts: Attempts,
+    /// The therapist's words in it, where they were kept for the copy.
+    pub letter: Option<WaitingLetter>,
 }
 
 /// An attempt that has ended and is still to be recorded.
@@ -106,6 +108,7 @@ struct Draft {
     bytes: Option<Vec<u8>>,
     /// What closes it, where it is a sealed letter.
     words: Option<Closing>,
+    letter: Option<WaitingLetter>,
     message: Option<Message>,
     client: Option<Client>,
 }
@@ -202,9 +205,10 @@ impl Clerk {
         let sealed = match self.look(&row, now).await {
             Ok(None) => Ok(None),
             Err(error) => Err(error),
-            Ok(Some(Look { written, message, client })) => {
+            Ok(Some(Look { mut written, message, client })) => {
                 let words = written.as_ref().and_then(Written::closing);
-                let draft = Draft { row: row.clone(), bytes: None, words, message, client };
+                let letter = written.as_mut().and_then(Written::take_letter);
+                let draft = Draft { row: row.clone(), bytes: None, words, letter, message, client };
                 match written {
                     None => Ok(Some((draft, Ok(None)))),
                     Some(written) => {
@@ -246,7 +250,7 @@ impl Clerk {
             let before = tx.savepoint().await?;
             match self.claim_one(&mut tx, draft, now).await {
                 Ok(one) => {
-                    tx.keep(before).await?;
+                    tx.keep(before);
                     claimed.extend(one);
                 }
                 Err(error) if concerns_all(&error) => return Err(error),
@@ -296,30 +300,31 @@ impl Clerk {
             Some(id) => read.message(id).await?,
             None => None,
         };
-        drop(read);
         let silenced =
             |client: &Client| client.care.muted || (row.reached_dot && !lifecycle::may_leave(client.state, row.kind));
         if row.therapist.is_none() && client.as_ref().is_some_and(silenced) {
+            drop(read);
             // Not even what a server may have taken already is repeated.
             self.end_unsaid(row, message.as_ref(), "not in this state", now).await?;
             return Ok(None);
         }
         if let (Some(message), Some(client)) = (&message, &client)
             && self.needs_a_day(message, client, now)
-            && !self.leaves_now(message, client, now).await?
+            && !self.leaves_now(&mut read, message, client, now).await?
         {
+            drop(read);
             let mut tx = self.ctx.store.begin().await?;
             let leaves = self.may_leave(&mut tx, row, message, client, now).await?;
             tx.commit().await?;
             if !leaves {
                 return Ok(None);
             }
+            read = self.ctx.store.read().await?;
         }
         if row.reached_dot {
             // The server may have it: these bytes and no others.
             return Ok(Some(Look { written: None, message, client }));
         }
-        let mut read = self.ctx.store.read().await?;
         let written = write(&self.ctx, &mut read, row, message.as_ref(), client.as_ref(), now).await?;
         drop(read);
         if written.is_some() {
@@ -372,9 +377,14 @@ impl Clerk {
     }
 
     /// Whether a reply leaves now, and nothing has to be moved for it. It is asked again when the attempt is committed.
-    async fn leaves_now(&self, message: &Message, client: &Client, now: DateTime<Utc>) -> Result<bool, AppError> {
-        let mut read = self.ctx.store.read().await?;
-        let release = self.release(&mut read, message, client, now).await?;
+    async fn leaves_now(
+        &self,
+        read: &mut Tx,
+        message: &Message,
+        client: &Client,
+        now: DateTime<Utc>,
+    ) -> Result<bool, AppError> {
+        let release = self.release(read, message, client, now).await?;
         Ok(matches!(release, Some((Release::Leave { .. }, _))))
     }
 
@@ -444,7 +454,7 @@ impl Clerk {
 
     /// Commits the attempt: bytes frozen, next try set, the reply's day used.
     async fn claim_one(&self, tx: &mut Tx, draft: Draft, now: DateTime<Utc>) -> Result<Option<Claimed>, AppError> {
-        let Draft { row, bytes, words, message, client } = draft;
+        let Draft { row, bytes, words, letter, message, client } = draft;
         // It may have been cancelled or replaced while it was being sealed.
         let Some(current) = tx.outbox(row.id).await? else { return Ok(None) };
         let open = matches!(current.state, OutboxState::Waiting | OutboxState::Leaving);
@@ -466,14 +476,6 @@ impl Clerk {
             }
             _ => false,
         };
-        let bytes = match bytes {
-            Some(bytes) if tx.freeze(row.id, &bytes).await? => bytes,
-            Some(_) => return Ok(None),
-            None => match tx.frozen(row.id).await? {
-                Some(bytes) => bytes,
-                None => return Err(StoreError::Corrupt { table: "outbox", row: row.id.0 }.into()),
-            },
-        };
         let before = Attempts {
             counted: current.attempts,
             unreachable: 0,
@@ -482,20 +484,23 @@ impl Clerk {
             passed_dot: current.reached_dot,
         };
         let (attempts, next) = begin_attempt(now, before);
-        if !tx.claim(row.id, now, next).await? {
+        if !tx.claim(row.id, bytes.as_deref(), now, next).await? {
             return Ok(None);
         }
-        tx.set_reached_dot(row.id).await?;
-        if let (Some(message), Some(client)) = (&message, &client) {
-            if takes_day {
-                tx.set_slot(message.id, message.slot, self.local_day(client, now)).await?;
-            }
-            if message.state == MessageState::Waiting {
-                tx.set_message_state(message.id, MessageState::Leaving).await?;
-            }
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => match tx.frozen(row.id).await? {
+                Some(bytes) => bytes,
+                None => return Err(StoreError::Corrupt { table: "outbox", row: row.id.0 }.into()),
+            },
+        };
+        if let (Some(message), Some(client)) = (&message, &client)
+            && (takes_day || message.state == MessageState::Waiting)
+        {
+            tx.set_leaving(message.id, self.local_day(client, now).filter(|_| takes_day)).await?;
         }
         let Some(to) = registered(&self.ctx, &current, client.as_ref()) else { return Ok(None) };
-        Ok(Some(Claimed { row: current, to, message, client, bytes, attempts }))
+        Ok(Some(Claimed { row: current, to, message, client, bytes, attempts, letter }))
     }
 
     /// It can't be sealed: it stays, no day is used, and the people concerned are told once.

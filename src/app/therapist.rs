@@ -91,7 +91,7 @@ pub async fn obey(ctx: &Context, tx: &mut Tx, from: &FromTherapist, now: DateTim
     let alive = now - signature.signed_at <= ASK_AFTER && alive::is_to_us(ctx, tx, from, now).await?;
     match consider(ctx, tx, from, signature.signed_at, now).await? {
         Ok(()) => {
-            tx.keep(before).await?;
+            tx.keep(before);
             if alive {
                 crisis::answered(ctx, tx, &from.therapist, signature.signed_at, now).await?;
             }

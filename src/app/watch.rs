@@ -372,7 +372,7 @@ impl Intake<'_> {
             let before = tx.savepoint().await?;
             match apply(self.ctx, tx, arrived, prepared, now).await {
                 Ok(outcome) => {
-                    tx.keep(before).await?;
+                    tx.keep(before);
                     outcomes.push((arrived, outcome));
                 }
                 Err(AppError::Store(error @ (StoreError::Db(_) | StoreError::Fenced))) => return Err(error.into()),

@@ -30,6 +30,8 @@ use crate::store::{Client, Message, Outbox, StoreError, Tx};
 pub struct Written {
     mail: Outgoing,
     sealing: Sealing,
+    /// The therapist's words in it, where they are short: for the copy that is made once it has left.
+    letter: Option<WaitingLetter>,
 }
 
 enum Sealing {
@@ -49,6 +51,15 @@ enum Sealing {
 }
 
 impl Written {
+    fn new(mail: Outgoing, sealing: Sealing) -> Self {
+        Self { mail, sealing, letter: None }
+    }
+
+    /// The therapist's words in it, where they were kept.
+    pub fn take_letter(&mut self) -> Option<WaitingLetter> {
+        self.letter.take()
+    }
+
     /// The same, signed by the practice's earlier key with this fingerprint.
     pub(super) fn signed_by(self, fingerprint: String) -> Self {
         Self { sealing: Sealing::By(fingerprint, Box::new(self.sealing)), ..self }
@@ -199,7 +210,7 @@ impl Desk<'_> {
         let Some(message) = self.message else { return Ok(None) };
         let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
         let mail = stored_mail(self.ctx, &therapist, self.client, message);
-        Ok(Some(Written { mail, sealing: Sealing::Done(sealed) }))
+        Ok(Some(Written::new(mail, Sealing::Done(sealed))))
     }
 
     fn sealed(
@@ -212,7 +223,7 @@ impl Desk<'_> {
         let therapist = self.therapist()?;
         let head = Head { at, references, ..self.head(in_reply_to) };
         let mail = compose::to_therapist(self.ctx, &therapist, self.client, head, String::new(), Vec::new());
-        Ok(Some(Written { mail, sealing: Sealing::Done(armored) }))
+        Ok(Some(Written::new(mail, Sealing::Done(armored))))
     }
 
     /// The therapist's words, opened for this moment and sealed to the client.
@@ -221,6 +232,7 @@ impl Desk<'_> {
         let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
         // Sealed by a clock that was ahead, perhaps.
         let letter = WaitingLetter::open(self.ctx, &sealed, self.now.max(message.at))?;
+        let kept = letter.attachments.is_empty().then(|| letter.clone());
         let reader = self.ctx.reader_for(client);
         let newest = match message.answers {
             Some(row) => tx.message(row).await?,
@@ -248,7 +260,7 @@ impl Desk<'_> {
             ..self.head(origin)
         };
         let mail = compose::to_client(self.ctx, client, head, subject, parts);
-        Ok(Some(Written { mail, sealing: self.client_keys(client)? }))
+        Ok(Some(Written { letter: kept, ..Written::new(mail, self.client_keys(client)?) }))
     }
 
     /// A letter of a client's life: always sealed.
@@ -261,7 +273,7 @@ impl Desk<'_> {
         let mut parts = compose::letter_parts(&rendered);
         parts.extend(filled.parts);
         let mail = compose::to_client(self.ctx, client, self.head(filled.origin), rendered.subject, parts);
-        Ok(Some(Written { mail, sealing: self.client_keys(client)? }))
+        Ok(Some(Written::new(mail, self.client_keys(client)?)))
     }
 
     /// How what is confidential leaves to a client.
@@ -314,7 +326,7 @@ impl Desk<'_> {
             }
             let mail = compose::to_client(self.ctx, client, head, rendered.subject, parts);
             let sealing = self.client_keys(client)?;
-            return Ok(Some(Written { mail, sealing }));
+            return Ok(Some(Written::new(mail, sealing)));
         }
         Ok(Some(self.in_clear(&client.address, reader, head, rendered, name)))
     }
@@ -330,7 +342,7 @@ impl Desk<'_> {
         let parts = compose::letter_parts(&rendered);
         let mut mail = compose::to_client(self.ctx, client, self.head(origin), rendered.subject, parts);
         mail.from_display = self.ctx.neutral_name(client.language);
-        Written { mail, sealing: Sealing::To(vec![certificate]) }
+        Written::new(mail, Sealing::To(vec![certificate]))
     }
 
     pub(super) fn in_clear(
@@ -342,7 +354,7 @@ impl Desk<'_> {
         name: letters::Name,
     ) -> Written {
         let mail = compose::in_clear(self.ctx, to, reader, head, rendered, name.carries_key());
-        Written { mail, sealing: Sealing::Clear }
+        Written::new(mail, Sealing::Clear)
     }
 
     fn letter_for(&self, client: &Client, recipe: Recipe, sealed: bool) -> (Option<Letter>, Option<String>) {
@@ -434,7 +446,7 @@ impl Desk<'_> {
         let Some(sealed) = tx.locum_copy(message.id, locum.id()).await? else { return Ok(None) };
         let copy = Message { message_id: Some(locum::copy_id(self.ctx, message.id)), ..message.clone() };
         let mail = stored_mail(self.ctx, &locum, Some(client), &copy);
-        Ok(Some(Written { mail, sealing: Sealing::Done(sealed) }))
+        Ok(Some(Written::new(mail, Sealing::Done(sealed))))
     }
 
     /// A letter of Cadre's in clear.
@@ -459,7 +471,7 @@ impl Desk<'_> {
         let rendered = compose::render(self.ctx, letter, self.ctx.reader_for(client))?;
         let parts = compose::letter_parts(&rendered);
         let mail = compose::to_client(self.ctx, client, self.head(origin), rendered.subject, parts);
-        Ok(Written { mail, sealing: self.client_keys(client)? })
+        Ok(Written::new(mail, self.client_keys(client)?))
     }
 
     fn staff_letter(&self, letter: &Letter) -> Result<Option<Written>, AppError> {
@@ -477,7 +489,7 @@ impl Desk<'_> {
         let mut parts = compose::letter_parts(&rendered);
         parts.extend(attached);
         let mail = compose::to_therapist(self.ctx, &therapist, self.client, self.head(None), rendered.subject, parts);
-        Ok(Some(Written { mail, sealing: self.staff_keys(&therapist) }))
+        Ok(Some(Written::new(mail, self.staff_keys(&therapist))))
     }
 
     async fn digest(&self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Option<Written>, AppError> {
@@ -548,7 +560,7 @@ pub fn round_trip(ctx: &Context, head: Head) -> Written {
         parts: vec![OutPart::Text("This mail was sent by `cadre check --round-trip`.\n".to_owned())],
     };
     let sealing = Sealing::To(vec![ctx.key.certificate().clone()]);
-    Written { mail, sealing }
+    Written::new(mail, sealing)
 }
 
 fn with_key(ctx: &Context, mut parts: Vec<OutPart>, name: letters::Name) -> Vec<OutPart> {

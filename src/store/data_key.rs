@@ -4,7 +4,7 @@
 use rand::Rng;
 use zeroize::Zeroizing;
 
-use super::sql;
+use super::sql::{self, Row};
 use super::{StoreError, Tx, Vault};
 use crate::model::{ClientId, MessageRow};
 
@@ -17,9 +17,12 @@ fn vault_of(vault: &Vault, client: i64, wrapped: &[u8]) -> Result<Vault, StoreEr
     Ok(Vault::new(&key))
 }
 
+/// Whose a body is, and the key that it rests under, where there is one.
+type Keeper = (ClientId, Option<Vault>);
+
 impl Tx {
     /// Whose a message is, and what seals with that client's own key, where there is one yet; None for a stranger's.
-    async fn keeper(&mut self, message: MessageRow) -> Result<Option<(ClientId, Option<Vault>)>, StoreError> {
+    async fn keeper(&mut self, message: MessageRow) -> Result<Option<Keeper>, StoreError> {
         match self.known_owner(message) {
             Some(None) => return Ok(None),
             Some(Some(client)) => return Ok(Some((client, self.client_vault(client).await?))),
@@ -30,6 +33,11 @@ impl Tx {
         let Some(row) = sql::query(sql).bind(message.0).fetch_optional(&mut self.conn).await? else {
             return Ok(None);
         };
+        self.keeper_in(&row)
+    }
+
+    /// The same of a row with `client_id` and `wrapped`.
+    pub(super) fn keeper_in(&mut self, row: &Row) -> Result<Option<Keeper>, StoreError> {
         let Some(client) = row.get::<Option<i64>>("client_id")? else { return Ok(None) };
         let wrapped = row.get::<Option<&[u8]>>("wrapped")?;
         let vault = wrapped.map(|wrapped| vault_of(self.vault(), client, wrapped)).transpose()?;
@@ -74,12 +82,17 @@ impl Tx {
     }
 
     /// A body as it was given to [`Tx::rest`]. What rests as OpenPGP sealed it is a stranger's, or older than these keys.
-    pub(super) async fn unrest(&mut self, message: MessageRow, data: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn unrest(
+        &self,
+        message: MessageRow,
+        data: Vec<u8>,
+        keeper: Option<Keeper>,
+    ) -> Result<Vec<u8>, StoreError> {
         if !Vault::is_sealed(&data) {
             return Ok(data);
         }
         let corrupt = || StoreError::Corrupt { table: "blob", row: message.0 };
-        let vault = self.keeper(message).await?.and_then(|(_, vault)| vault).ok_or_else(corrupt)?;
+        let vault = keeper.and_then(|(_, vault)| vault).ok_or_else(corrupt)?;
         vault.unseal("blob", message.0, "data", &data).map_err(|_| corrupt())
     }
 

@@ -157,7 +157,7 @@ impl Tx {
     /// [`StoreError::Db`].
     pub async fn savepoint(&mut self) -> Result<Savepoint, StoreError> {
         self.write_counts().await?;
-        self.conn.mark("SAVEPOINT mail").await?;
+        self.conn.mark("SAVEPOINT mail;").await?;
         Ok(Savepoint(self.chain.as_ref().map(|chain| chain.now)))
     }
 
@@ -166,8 +166,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn undo(&mut self, to: Savepoint) -> Result<(), StoreError> {
-        self.conn.go_back("ROLLBACK TO mail").await?;
-        self.conn.mark("RELEASE mail").await?;
+        self.conn.go_back("ROLLBACK TO mail; RELEASE mail").await?;
         match (&mut self.chain, to.0) {
             (Some(chain), Some(then)) => chain.now = then,
             _ => self.chain = None,
@@ -177,12 +176,8 @@ impl Tx {
     }
 
     /// Keeps everything since the savepoint.
-    ///
-    /// # Errors
-    /// [`StoreError::Db`].
-    pub async fn keep(&mut self, _savepoint: Savepoint) -> Result<(), StoreError> {
-        self.conn.mark("RELEASE mail").await?;
-        Ok(())
+    pub fn keep(&mut self, _savepoint: Savepoint) {
+        self.conn.keep("RELEASE mail;");
     }
 }
 

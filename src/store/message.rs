@@ -469,6 +469,26 @@ impl Tx {
         found(query.try_execute(&mut self.conn).await.map_err(day_taken)?, id)
     }
 
+    /// A message begins to leave; with a day, which it holds from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::DayTaken`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn set_leaving(&mut self, id: MessageRow, day: Option<NaiveDate>) -> Result<(), StoreError> {
+        let sql = "UPDATE message SET state = 'leaving', leave_day = COALESCE($2, leave_day) WHERE id = $1";
+        let query = sql::query(sql).bind(id.0).bind(day.map(|day| day.to_string()));
+        found(query.try_execute(&mut self.conn).await.map_err(day_taken)?, id)
+    }
+
+    /// A message has left.
+    ///
+    /// # Errors
+    /// [`StoreError::DayTaken`], [`StoreError::Missing`], [`StoreError::Db`].
+    pub async fn set_sent(&mut self, id: MessageRow, at: DateTime<Utc>) -> Result<(), StoreError> {
+        let query = sql::query("UPDATE message SET state = 'sent', forwarded_at = $2 WHERE id = $1");
+        let done = query.bind(id.0).bind(micros(at)).try_execute(&mut self.conn).await.map_err(day_taken)?;
+        found(done, id)
+    }
+
     /// Moves a message from one state to another; `false` when it was in a third one.
     ///
     /// # Errors
@@ -562,14 +582,16 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Corrupt`] where it is another message's or was changed; [`StoreError::Db`].
     pub async fn blob(&mut self, id: MessageRow) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = sql::query("SELECT data, mac FROM blob WHERE message_id = $1").bind(id.0);
-        let Some(row) = row.fetch_optional(&mut self.conn).await? else { return Ok(None) };
+        // With what it is opened by.
+        let sql = "SELECT b.data, b.mac, m.client_id, k.wrapped FROM blob b JOIN message m ON m.id = b.message_id \
+                   LEFT JOIN data_key k ON k.client_id = m.client_id WHERE b.message_id = $1";
+        let Some(row) = sql::query(sql).bind(id.0).fetch_optional(&mut self.conn).await? else { return Ok(None) };
         let data: Vec<u8> = row.get("data")?;
-        if vault::same(&blob_mac(self.vault(), id, &data), row.get("mac")?) {
-            self.unrest(id, data).await.map(Some)
-        } else {
-            Err(StoreError::Corrupt { table: "blob", row: id.0 })
+        if !vault::same(&blob_mac(self.vault(), id, &data), row.get("mac")?) {
+            return Err(StoreError::Corrupt { table: "blob", row: id.0 });
         }
+        let keeper = self.keeper_in(&row)?;
+        self.unrest(id, data, keeper).map(Some)
     }
 
     /// Takes a message's body away; `false` when there was none.

@@ -246,42 +246,36 @@ impl Tx {
         Ok((sound, changed))
     }
 
-    /// Counts an attempt and sets the next one: commit this before dialling. `false` when the row is
-    /// finished, held or not due any more.
+    /// Counts an attempt, sets the next one and freezes the bytes, with size and hash: commit this before dialling. From
+    /// now on the server may have them, and no others leave, until [`Tx::end_attempt`] says that it hasn't. No bytes:
+    /// they are frozen already. `false` when the row is finished, held, not due, another gateway's, or in the other case.
     ///
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn claim(
         &mut self,
         id: OutboxRow,
+        bytes: Option<&[u8]>,
         now: DateTime<Utc>,
         next_attempt: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let query = sql::query(
             "UPDATE outbox SET state = 'leaving', attempts = attempts + 1, next_attempt = $3, last_error = 'attempting', \
-             first_attempt_at = COALESCE(first_attempt_at, $2), claimed_by = $4 \
+             first_attempt_at = COALESCE(first_attempt_at, $2), claimed_by = $4, reached_dot = 1, \
+             frozen = COALESCE($5, frozen), size = COALESCE($6, size), sha256 = COALESCE($7, sha256) \
              WHERE id = $1 AND state IN ('waiting', 'leaving') AND next_attempt <= $2 \
-             AND (claimed_by IS NULL OR claimed_by = $4)",
+             AND (claimed_by IS NULL OR claimed_by = $4) AND reached_dot = $8",
         );
         let gateway = self.gateway();
-        let query = query.bind(id.0).bind(micros(now)).bind(micros(next_attempt)).bind(gateway);
-        Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
-    }
-
-    /// Freezes the bytes of a mail, with size and hash. They may be frozen anew until an attempt
-    /// has reached the dot: `false` then, or when the row is finished.
-    ///
-    /// # Errors
-    /// [`StoreError::Db`].
-    pub async fn freeze(&mut self, id: OutboxRow, bytes: &[u8]) -> Result<bool, StoreError> {
-        let query = sql::query(
-            "UPDATE outbox SET frozen = $2, size = $3, sha256 = $4 \
-             WHERE id = $1 AND reached_dot = 0 AND state IN ('waiting', 'leaving')",
-        )
-        .bind(id.0)
-        .bind(self.vault().seal(TABLE, id.0, "frozen", bytes))
-        .bind(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
-        .bind(Sha256::digest(bytes).to_vec());
+        let query = query
+            .bind(id.0)
+            .bind(micros(now))
+            .bind(micros(next_attempt))
+            .bind(gateway)
+            .bind(bytes.map(|bytes| self.vault().seal(TABLE, id.0, "frozen", bytes)))
+            .bind(bytes.map(|bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
+            .bind(bytes.map(|bytes| Sha256::digest(bytes).to_vec()))
+            .bind(bytes.is_none());
         Ok(query.execute(&mut self.conn).await?.rows_affected() == 1)
     }
 
@@ -295,15 +289,6 @@ impl Tx {
         let sealed: Vec<u8> = sealed;
         let opened = self.vault().unseal(TABLE, id.0, "frozen", &sealed);
         opened.map(Some).map_err(|_| StoreError::Corrupt { table: TABLE, row: id.0 })
-    }
-
-    /// Remembers that an attempt is about to send the dot: from now on the bytes stay.
-    ///
-    /// # Errors
-    /// [`StoreError::Db`].
-    pub async fn set_reached_dot(&mut self, id: OutboxRow) -> Result<(), StoreError> {
-        sql::query("UPDATE outbox SET reached_dot = 1 WHERE id = $1").bind(id.0).execute(&mut self.conn).await?;
-        Ok(())
     }
 
     /// Ends a mail: facts and bytes go, result, size and hash stay. `false` when it had ended before.

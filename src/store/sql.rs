@@ -23,6 +23,8 @@ pub(super) struct Conn {
     link: Link,
     later: Vec<Rows>,
     bytes: usize,
+    /// Statements about savepoints that go ahead of the next other one, together.
+    marks: String,
 }
 
 /// A row that may be inserted later.
@@ -63,7 +65,7 @@ const MOST_ROWS: usize = 64;
 
 impl From<Link> for Conn {
     fn from(link: Link) -> Self {
-        Self { link, later: Vec::new(), bytes: 0 }
+        Self { link, later: Vec::new(), bytes: 0, marks: String::new() }
     }
 }
 
@@ -106,7 +108,7 @@ impl Conn {
                 let many = 1 << (values.len() / columns).ilog2();
                 let rest = values.split_off(many * columns);
                 let sql = rows(insert, columns, many);
-                Query { sql: &sql, values: std::mem::replace(&mut values, rest) }.run(&mut self.link).await?;
+                Query { sql: &sql, values: std::mem::replace(&mut values, rest) }.run(self.link().await?).await?;
             }
         }
         Ok(())
@@ -117,6 +119,15 @@ impl Conn {
     async fn settle_for(&mut self, sql: &str) -> Result<&mut Link, sqlx::Error> {
         if self.later.iter().any(|rows| sql.contains(rows.insert.table)) {
             self.settle().await?;
+        }
+        self.link().await
+    }
+
+    /// The transaction, its savepoints set.
+    async fn link(&mut self) -> Result<&mut Link, sqlx::Error> {
+        if !self.marks.is_empty() {
+            self.link.run(&self.marks).await?;
+            self.marks.clear();
         }
         Ok(&mut self.link)
     }
@@ -135,22 +146,28 @@ impl Conn {
         }
     }
 
-    /// Sets a savepoint, or keeps what was done since.
+    /// Sets a savepoint.
     pub(super) async fn mark(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         self.settle().await?;
-        self.link.run(sql).await
+        self.marks += sql;
+        Ok(())
+    }
+
+    /// Keeps what was done since a savepoint.
+    pub(super) fn keep(&mut self, sql: &'static str) {
+        self.marks += sql;
     }
 
     /// Goes back to a savepoint.
     pub(super) async fn go_back(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         (self.later, self.bytes) = (Vec::new(), 0);
-        self.link.run(sql).await
+        self.link().await?.run(sql).await
     }
 }
 
 impl Link {
-    /// Runs a statement of a literal text, which no plan is kept of.
-    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+    /// Runs statements without values.
+    async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         match self {
             Self::Lite(tx) => tx.execute(sql).await.map(drop),
             Self::Pg(tx) => tx.execute(sql).await.map(drop),
@@ -307,7 +324,7 @@ impl<'q> Query<'q> {
 
     /// As [`Query::execute`], for a statement that has nothing to do with what is inserted later, whatever it names.
     pub(super) async fn execute_apart(self, conn: &mut Conn) -> Result<Done, sqlx::Error> {
-        self.run(&mut conn.link).await
+        self.run(conn.link().await?).await
     }
 
     async fn run(mut self, link: &mut Link) -> Result<Done, sqlx::Error> {
@@ -326,8 +343,7 @@ impl<'q> Query<'q> {
     /// As [`Query::execute`], for a statement that an index may refuse: the transaction goes on after that.
     /// PostgreSQL ends a transaction at any error, unless a savepoint was set before.
     pub(super) async fn try_execute(self, conn: &mut Conn) -> Result<Done, sqlx::Error> {
-        conn.settle().await?;
-        let link = &mut conn.link;
+        let link = conn.settle_for(self.sql).await?;
         if matches!(link, Link::Lite(_)) {
             return self.run(link).await;
         }

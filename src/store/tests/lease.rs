@@ -92,13 +92,11 @@ async fn a_mail_that_a_living_gateway_has_claimed_is_no_other_ones() {
     other.reserve(at(5), 10).await.unwrap();
     assert_eq!((ids(&one, 5).await, ids(&other, 5).await), (vec![first], vec![second]));
     let mut tx = other.begin().await.unwrap();
-    assert!(!tx.claim(first, at(5), at(6)).await.unwrap());
-    assert!(tx.claim(second, at(5), at(6)).await.unwrap());
+    assert!(!tx.claim(first, Some(b"theirs"), at(5), at(6)).await.unwrap());
+    assert!(tx.claim(second, Some(b"others"), at(5), at(6)).await.unwrap());
     tx.commit().await.unwrap();
     let mut tx = one.begin().await.unwrap();
-    assert!(tx.claim(first, at(5), at(6)).await.unwrap());
-    assert!(tx.freeze(first, b"the bytes").await.unwrap());
-    tx.set_reached_dot(first).await.unwrap();
+    assert!(tx.claim(first, Some(b"the bytes"), at(5), at(6)).await.unwrap());
     tx.commit().await.unwrap();
 
     // Long after its next try, which would be due: it lives, and may be in the midst of sending.
@@ -113,7 +111,7 @@ async fn a_mail_that_a_living_gateway_has_claimed_is_no_other_ones() {
     assert_eq!(other.bury_the_dead(at(5)).await.unwrap(), 1);
     let mut tx = other.begin().await.unwrap();
     assert_eq!(tx.frozen(first).await.unwrap().as_deref(), Some(b"the bytes".as_slice()), "these and no others");
-    assert!(!tx.freeze(first, b"other bytes").await.unwrap());
+    assert!(!tx.claim(first, Some(b"other bytes"), at(6), at(7)).await.unwrap());
     tx.commit().await.unwrap();
     other.reserve(at(5), 10).await.unwrap();
     assert_eq!(ids(&other, 5).await, [first]);
@@ -131,7 +129,7 @@ async fn with_sqlite_there_is_one_gateway_and_no_lease() {
     tx.commit().await.unwrap();
     store.reserve(at(5), 10).await.unwrap();
     assert_eq!(store.read().await.unwrap().claimable(at(5), 10).await.unwrap().0.len(), 1);
-    assert!(store.begin().await.unwrap().claim(id, at(5), at(6)).await.unwrap());
+    assert!(store.begin().await.unwrap().claim(id, Some(b"bytes"), at(5), at(6)).await.unwrap());
     let lock = store.at_rest().await.unwrap();
     assert!(matches!(store.at_rest().await, Err(StoreError::Locked { .. })));
     drop(lock);

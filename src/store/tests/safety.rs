@@ -247,18 +247,18 @@ async fn a_mail_is_attempted_frozen_and_finished_and_its_bytes_go() {
     assert_eq!(due[0].recipient, new.recipient);
     assert_eq!(due[0].mail_id, new.mail_id);
 
-    assert!(tx.claim(id, at(30), at(35)).await.unwrap());
-    assert!(!tx.claim(id, at(30), at(35)).await.unwrap(), "claimed already");
+    assert!(tx.claim(id, Some(b"bytes one"), at(30), at(35)).await.unwrap());
+    assert!(!tx.claim(id, None, at(30), at(35)).await.unwrap(), "claimed already");
     assert_eq!(tx.claimable(at(30), 10).await.unwrap().0.len(), 1, "one stuck mail blocks no other");
-    assert!(tx.freeze(id, b"bytes one").await.unwrap());
-    assert!(tx.freeze(id, b"bytes two").await.unwrap());
-    tx.set_reached_dot(id).await.unwrap();
-    assert!(!tx.freeze(id, b"bytes three").await.unwrap(), "never changed after the dot");
-    assert!(!tx.cancel(id, at(31)).await.unwrap(), "nor cancelled");
+    assert_eq!(tx.frozen(id).await.unwrap().unwrap(), b"bytes one");
+    tx.end_attempt(id, false).await.unwrap();
+    assert!(tx.claim(id, Some(b"bytes two"), at(35), at(36)).await.unwrap(), "no server has it: other bytes may leave");
+    assert!(!tx.claim(id, Some(b"bytes three"), at(40), at(50)).await.unwrap(), "never changed after the dot");
+    assert!(!tx.cancel(id, at(36)).await.unwrap(), "nor cancelled");
     assert!(!tx.postpone(id, at(90)).await.unwrap());
     assert_eq!(tx.frozen(id).await.unwrap().unwrap(), b"bytes two");
     tx.reschedule(id, at(40), Some("greylisted 451")).await.unwrap();
-    assert!(tx.claim(id, at(40), at(50)).await.unwrap());
+    assert!(tx.claim(id, None, at(40), at(50)).await.unwrap());
     let row = tx.outbox(id).await.unwrap().unwrap();
     assert_eq!((row.attempts, row.first_attempt_at, row.state), (2, Some(at(30)), OutboxState::Leaving));
     assert_eq!(row.last_error.as_deref(), Some("attempting"), "what a crash leaves, so that it is taken up at once");
@@ -289,7 +289,7 @@ async fn a_mail_can_be_held_retried_postponed_and_cancelled() {
     assert_eq!(tx.outbox_of_message(m.id).await.unwrap()[0].id, id);
     assert!(tx.hold(id).await.unwrap());
     assert!(tx.claimable(at(60), 10).await.unwrap().0.is_empty());
-    assert!(!tx.claim(id, at(60), at(61)).await.unwrap());
+    assert!(!tx.claim(id, Some(b"x"), at(60), at(61)).await.unwrap());
     assert!(tx.retry(id, at(60)).await.unwrap());
     assert!(tx.postpone(id, at(90)).await.unwrap());
     assert!(tx.retry(id, at(60)).await.unwrap());
@@ -310,8 +310,8 @@ async fn an_outgoing_mail_that_was_turned_to_another_client_never_leaves() {
     let mut tx = store.begin().await.unwrap();
     let ours = tx.enqueue(&NewOutbox { client: Some(a.id), ..mail(Kind::Reply, 0) }).await.unwrap();
     let theirs = tx.enqueue(&NewOutbox { client: Some(b.id), ..mail(Kind::Reply, 0) }).await.unwrap();
-    tx.freeze(ours, b"ours").await.unwrap();
-    tx.freeze(theirs, b"theirs").await.unwrap();
+    assert!(tx.claim(ours, Some(b"ours"), at(0), at(1)).await.unwrap());
+    assert!(tx.claim(theirs, Some(b"theirs"), at(0), at(1)).await.unwrap());
     tx.commit().await.unwrap();
     let (o, t) = (ours.0, theirs.0);
     place
@@ -323,7 +323,7 @@ async fn an_outgoing_mail_that_was_turned_to_another_client_never_leaves() {
     place.attack(&format!("UPDATE outbox SET client_id = {} WHERE id = {o}", b.id.0)).await;
     let mut tx = store.read().await.unwrap();
     assert!(matches!(tx.outbox(ours).await, Err(StoreError::Corrupt { .. })));
-    let due = tx.claimable(at(0), 10).await.unwrap().0;
+    let due = tx.claimable(at(1), 10).await.unwrap().0;
     assert_eq!(due.iter().map(|o| o.id).collect::<Vec<_>>(), [theirs], "and blocks no other");
 }
 
@@ -411,7 +411,7 @@ async fn nothing_that_names_a_person_is_in_the_files() {
         ..mail(Kind::Stranger, 0)
     };
     let id = tx.enqueue(&new).await.unwrap();
-    tx.freeze(id, b"canaryfrozen").await.unwrap();
+    assert!(tx.claim(id, Some(b"canaryfrozen"), at(0), at(1)).await.unwrap());
     tx.journal(at(0), "filed", Some(&a.code), json!({"verdict": "verified"})).await.unwrap();
     tx.commit().await.unwrap();
     let search = |when: &str| {

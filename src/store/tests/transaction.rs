@@ -66,7 +66,7 @@ async fn what_is_undone_or_let_go_is_not_there_and_what_stood_before_is() {
     assert_eq!(tx.conn.kept_back(), 0);
     let savepoint = tx.savepoint().await.unwrap();
     file(&mut tx, &store, marie, 3, b"kept").await;
-    tx.keep(savepoint).await.unwrap();
+    tx.keep(savepoint);
     tx.commit().await.unwrap();
 
     let mut tx = store.begin().await.unwrap();
