@@ -15,8 +15,8 @@ use crate::model::{ClientId, MessageRow};
 use crate::net::{Append, ImapSession, NetError};
 use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
 
-/// Copies appended with one go.
-const COPIES: u32 = 256;
+/// Copies appended with one go: a server opens and locks a folder for those of it, however many they are.
+const COPIES: u32 = 1024;
 /// Bytes of copies in memory at one time, but for the last of them.
 const COPY_BYTES: usize = 32 << 20;
 /// Mail among the others is deleted after this time.

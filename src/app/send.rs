@@ -27,7 +27,7 @@ use crate::domain::delivery::{Attempts, Outcome, begin_attempt};
 use crate::domain::lifecycle;
 use crate::domain::rhythm::{Release, Slot, WaitingReply, release};
 use crate::failpoint::failpoint;
-use crate::model::{Address, Kind, MessageState, OutboxState};
+use crate::model::{Address, Kind, MessageRow, MessageState, OutboxState};
 use crate::net::SmtpSubmitter;
 use crate::pgp::{CertProblem, Purpose};
 use crate::store::{Client, Finish, Message, Outbox, StoreError, Tx};
@@ -183,9 +183,13 @@ impl Clerk {
             let now = self.ctx.clock.now();
             let limit = queue.limit();
             self.ctx.store.reserve(now, limit).await?;
-            let (rows, changed) = self.ctx.store.read().await?.claimable(now, limit).await?;
+            let mut read = self.ctx.store.read().await?;
+            let (rows, changed) = read.claimable(now, limit).await?;
+            let messages: Vec<MessageRow> = rows.iter().filter_map(|row| row.message).collect();
+            let sizes = read.body_sizes(&messages).await?;
+            drop(read);
             health::put_aside(&self.ctx, &changed, now).await?;
-            let Some(mut rows) = queue.fresh(rows, limit) else { continue };
+            let Some(mut rows) = queue.fresh(rows, &sizes, limit) else { continue };
             if rows.is_empty() {
                 return Ok(Vec::new());
             }

@@ -1,5 +1,7 @@
 //! Messages of the threads, held mail and requests, and their bodies (ciphertext).
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::sql::{self, Done, Insert, Row};
@@ -592,6 +594,23 @@ impl Tx {
         }
         let keeper = self.keeper_in(&row)?;
         self.unrest(id, data, keeper).map(Some)
+    }
+
+    /// How many bytes the bodies of these messages rest in.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn body_sizes(&mut self, messages: &[MessageRow]) -> Result<HashMap<MessageRow, u64>, StoreError> {
+        let mut sizes = HashMap::new();
+        for slice in sql::in_slices(messages) {
+            let sql = "SELECT message_id, CAST(length(data) AS BIGINT) AS size FROM blob WHERE message_id IN ($1)";
+            let sql = sql::repeated(sql, "$1", 1, slice.len());
+            let query = slice.iter().fold(sql::query(&sql), |query, row| query.bind(row.0));
+            for row in query.fetch_all(&mut self.conn).await? {
+                sizes.insert(MessageRow(row.get("message_id")?), row.get::<i64>("size")?.unsigned_abs());
+            }
+        }
+        Ok(sizes)
     }
 
     /// Takes a message's body away; `false` when there was none.

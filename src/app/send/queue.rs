@@ -1,9 +1,9 @@
 //! What one pass over the outbox has still to look at.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::model::OutboxRow;
+use crate::model::{MessageRow, OutboxRow};
 use crate::store::Outbox;
 
 /// How many mails are claimed together: few, since an alert waits for those that are claimed already; more while they
@@ -11,6 +11,8 @@ use crate::store::Outbox;
 const BATCH: u32 = 16;
 const LARGEST_BATCH: u32 = 64;
 const QUICK_BATCH: Duration = Duration::from_millis(500);
+/// But a mail with a larger body than this is claimed alone: each is in memory several times.
+const BATCH_BYTES: u64 = 4 << 20;
 
 /// What one pass has still to look at.
 pub(super) struct Queue {
@@ -37,14 +39,28 @@ impl Queue {
         self.batch.saturating_add(self.back)
     }
 
-    /// Those that weren't looked at yet; None when more have to be asked for, to find any.
-    pub(super) fn fresh(&mut self, mut rows: Vec<Outbox>, asked: u32) -> Option<Vec<Outbox>> {
+    /// The first of those that weren't looked at yet, as many as are light together; None when more have to be asked
+    /// for, to find any.
+    pub(super) fn fresh(
+        &mut self,
+        mut rows: Vec<Outbox>,
+        sizes: &HashMap<MessageRow, u64>,
+        asked: u32,
+    ) -> Option<Vec<Outbox>> {
         let found = rows.len();
         rows.retain(|row| !self.seen.contains(&row.id));
         self.back = u32::try_from(found - rows.len()).unwrap_or(u32::MAX);
         if rows.is_empty() && found >= asked as usize {
             return None;
         }
+        let size = |row: &Outbox| row.message.and_then(|message| sizes.get(&message)).copied().unwrap_or(0);
+        let mut together = 0_u64;
+        let many = rows.iter().take_while(|row| {
+            together = together.saturating_add(size(row));
+            together <= BATCH_BYTES
+        });
+        let many = many.count().max(1);
+        rows.truncate(many);
         self.seen.extend(rows.iter().map(|row| row.id));
         Some(rows)
     }
@@ -93,13 +109,28 @@ mod tests {
         loop {
             let asked = queue.limit();
             let rows = due.iter().take(asked as usize).map(|id| row(*id)).collect();
-            match queue.fresh(rows, asked) {
+            match queue.fresh(rows, &HashMap::new(), asked) {
                 None => {}
                 Some(fresh) if fresh.is_empty() => break,
                 Some(fresh) => looked_at.extend(fresh.iter().map(|row| row.id.0)),
             }
         }
         assert_eq!(looked_at, due);
+    }
+
+    #[test]
+    fn what_is_large_is_claimed_alone_and_nothing_is_left_out() {
+        let sizes: HashMap<MessageRow, u64> =
+            (0..10).map(|id| (MessageRow(id), if id % 5 == 2 { 34 << 20 } else { 1 << 20 })).collect();
+        let mut queue = Queue::new(false);
+        let mut batches: Vec<Vec<i64>> = Vec::new();
+        loop {
+            let rows = (0..10).map(|id| Outbox { message: Some(MessageRow(id)), ..row(id) });
+            let due: Vec<Outbox> = rows.filter(|row| !batches.concat().contains(&row.id.0)).collect();
+            let Some(fresh) = queue.fresh(due, &sizes, 64).filter(|fresh| !fresh.is_empty()) else { break };
+            batches.push(fresh.iter().map(|row| row.id.0).collect());
+        }
+        assert_eq!(batches, [vec![0, 1], vec![2], vec![3, 4, 5, 6], vec![7], vec![8, 9]]);
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::net::{Entry, ImapSession, WhyMissing, batches};
 use crate::secret::Plaintext;
 
 /// So many are committed when their originals are touched before more is fetched.
-const TOUCHED_TOGETHER: usize = 256;
+const TOUCHED_TOGETHER: usize = 1024;
 /// But never more than so many are left untouched, whatever is fetched.
-const TOUCHED_AT_MOST: usize = 1024;
+const TOUCHED_AT_MOST: usize = 2048;
 /// Bytes fetched with one command, and so the most that waits in memory ahead of the cryptography.
 const FETCH_BYTES: u64 = 8 << 20;
 const FETCH_COUNT: usize = 64;
@@ -27,7 +27,7 @@ const FETCH_COUNT: usize = 64;
 /// under way, of the small ones as many as there are cores for.
 pub(super) const IN_FLIGHT_KIB: u32 = 24 << 10;
 /// Small messages that wait ahead of the cryptography.
-pub(super) const AHEAD: usize = 512;
+pub(super) const AHEAD: usize = 2048;
 
 /// A message that was fetched, or why it can't be.
 pub(super) enum Item {
