@@ -2,7 +2,6 @@
 
 mod fetch;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -30,7 +29,7 @@ use crate::model::MessageRow;
 use crate::net::{Entry, ImapSession};
 use crate::secret::Plaintext;
 use crate::store::{Disposal, Original, Scan, StoreError, Tries, Tx};
-use fetch::{AHEAD, IN_FLIGHT_KIB, Item, Source, fetch_all, stream_of};
+use fetch::{AHEAD, IN_FLIGHT_KIB, Item, Progress, Source, fetch_all, stream_of};
 
 /// What one pass over the mailbox did; the words of `run --once`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -250,8 +249,8 @@ impl Intake<'_> {
             }
             drop(done);
         };
-        let committed = Cell::new(0);
-        let source = Source { ctx: self.ctx, folder, committed: &committed };
+        let progress = Progress::default();
+        let source = Source { ctx: self.ctx, folder, progress: &progress };
         let fetch = fetch_all(imap, &source, fit, large, sender, &room, arrived);
         let commit = async {
             let mut groups = std::pin::pin!(stream_of(ready).ready_chunks(GROUP));
@@ -259,12 +258,17 @@ impl Intake<'_> {
             while let Some(group) = groups.next().await {
                 let many = group.len();
                 clean &= self.commit(group).await?;
-                committed.set(committed.get() + many);
+                let committed = progress.add(many);
                 if let Some(onlooker) = self.ctx.onlooker.get() {
-                    onlooker(committed.get() as u64, count);
+                    onlooker(committed as u64, count);
                 }
             }
             Ok::<bool, AppError>(clean)
+        };
+        let commit = async {
+            let committed = commit.await;
+            progress.end();
+            committed
         };
         let (fetched, (), clean) = tokio::join!(fetch, prepare, commit);
         let clean = clean?;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::super::AppError;
 use super::super::context::Context;
@@ -14,8 +14,8 @@ use crate::failpoint::failpoint;
 use crate::net::{Entry, ImapSession, WhyMissing, batches};
 use crate::secret::Plaintext;
 
-/// So many are committed when their originals are touched before more is fetched.
-const TOUCHED_TOGETHER: usize = 1024;
+/// So many are committed when their originals are touched.
+const TOUCHED_TOGETHER: usize = 512;
 /// But never more than so many are left untouched, whatever is fetched.
 const TOUCHED_AT_MOST: usize = 2048;
 /// Bytes fetched with one command, and so the most that waits in memory ahead of the cryptography.
@@ -27,7 +27,7 @@ const FETCH_COUNT: usize = 64;
 /// under way, of the small ones as many as there are cores for.
 pub(super) const IN_FLIGHT_KIB: u32 = 24 << 10;
 /// Small messages that wait ahead of the cryptography.
-pub(super) const AHEAD: usize = 2048;
+pub(super) const AHEAD: usize = 1024;
 
 /// A message that was fetched, or why it can't be.
 pub(super) enum Item {
@@ -54,14 +54,38 @@ pub(super) fn stream_of<T>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<
     futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
 }
 
+/// How far the commits have come.
+#[derive(Default)]
+pub(super) struct Progress {
+    committed: Cell<usize>,
+    over: Cell<bool>,
+    news: Notify,
+}
+
+impl Progress {
+    /// So many more are committed; gives how many there are now.
+    pub(super) fn add(&self, many: usize) -> usize {
+        self.committed.set(self.committed.get() + many);
+        self.news.notify_one();
+        self.committed.get()
+    }
+
+    /// There is nothing more to commit, or it failed.
+    pub(super) fn end(&self) {
+        self.over.set(true);
+        self.news.notify_one();
+    }
+}
+
 /// Where messages are fetched from, and how many of them are committed by now.
 pub(super) struct Source<'a> {
     pub ctx: &'a Context,
     pub folder: &'a str,
-    pub committed: &'a Cell<usize>,
+    pub progress: &'a Progress,
 }
 
-/// Fetches everything, the large ones' header blocks last, and hands it on in order.
+/// Fetches everything, the large ones' header blocks last, and hands it on in order; touches originals until all is
+/// committed, but for the last of them.
 pub(super) async fn fetch_all(
     imap: &mut ImapSession,
     source: &Source<'_>,
@@ -81,9 +105,9 @@ pub(super) async fn fetch_all(
         let permit = Arc::new(permit);
         // While what was fetched is still enough for the cryptography to go on with.
         let ahead = sender.max_capacity() - sender.capacity();
-        let waiting = source.committed.get() - touched;
+        let waiting = source.progress.committed.get() - touched;
         if waiting >= TOUCHED_TOGETHER && (ahead >= AHEAD / 2 || waiting >= TOUCHED_AT_MOST) {
-            touched = source.committed.get();
+            touched = source.progress.committed.get();
             finish(source.ctx, imap, source.folder).await?;
         }
         let fetched = imap.fetch(&batch).await;
@@ -114,6 +138,15 @@ pub(super) async fn fetch_all(
         let place = Arrived { raw: Plaintext::new(header), ..arrived(&entry) };
         if sender.send(Item::TooLarge { place, size: entry.size }).await.is_err() {
             return Ok(());
+        }
+    }
+    drop(sender);
+    // While the rest is being opened and committed, the session has nothing else to do.
+    while !source.progress.over.get() {
+        source.progress.news.notified().await;
+        if source.progress.committed.get() - touched >= TOUCHED_TOGETHER {
+            touched = source.progress.committed.get();
+            finish(source.ctx, imap, source.folder).await?;
         }
     }
     Ok(())
