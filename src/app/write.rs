@@ -26,6 +26,9 @@ use crate::model::{Address, Channel, Kind, MessageRow};
 use crate::pgp::{Certificate, Purpose};
 use crate::store::{Client, Message, Outbox, StoreError, Tx};
 
+/// Longer words than this, in bytes, aren't kept in memory until they have left: they are opened once more for their copy.
+const KEPT_TEXT: usize = 64 << 10;
+
 /// A mail that is written and not yet sealed.
 pub struct Written {
     mail: Outgoing,
@@ -232,7 +235,7 @@ impl Desk<'_> {
         let Some(sealed) = tx.blob(message.id).await? else { return Ok(None) };
         // Sealed by a clock that was ahead, perhaps.
         let letter = WaitingLetter::open(self.ctx, &sealed, self.now.max(message.at))?;
-        let kept = letter.attachments.is_empty().then(|| letter.clone());
+        let kept = (letter.attachments.is_empty() && letter.text.len() <= KEPT_TEXT).then(|| letter.clone());
         let reader = self.ctx.reader_for(client);
         let newest = match message.answers {
             Some(row) => tx.message(row).await?,
