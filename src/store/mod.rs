@@ -24,6 +24,7 @@ use crate::clock::Clock;
 mod absence;
 mod alert;
 mod backup;
+mod blob;
 mod breach;
 mod care;
 mod ceilings;
