@@ -17,6 +17,8 @@ use crate::store::{Client, Disposal, Message, Original, StoreError, Tx};
 
 /// Copies appended with one go: a server opens and locks a folder for those of it, however many they are.
 const COPIES: u32 = 1024;
+/// The same where another gateway takes over from one that is silent for too long.
+const COPIES_SHARED: u32 = 256;
 /// Bytes of copies in memory at one time, but for the last of them.
 const COPY_BYTES: usize = 32 << 20;
 /// Mail among the others is deleted after this time.
@@ -110,9 +112,10 @@ fn sound<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
 /// Puts sealed copies into their clients' folders; one that is there already is recognised by its
 /// Message-ID and not appended again.
 async fn copies(ctx: &Context, imap: &mut ImapSession) -> Result<(), AppError> {
+    let most = if ctx.store.is_shared() { COPIES_SHARED } else { COPIES };
     loop {
         let mut tx = ctx.store.read().await?;
-        let pending = tx.copies_pending(COPIES).await?;
+        let pending = tx.copies_pending(most).await?;
         if pending.is_empty() {
             return Ok(());
         }
@@ -153,7 +156,7 @@ async fn copies(ctx: &Context, imap: &mut ImapSession) -> Result<(), AppError> {
         let done: Vec<MessageRow> = confirmed.into_iter().chain(nowhere).collect();
         tx.copies_confirmed(&done, now).await?;
         tx.commit().await?;
-        if !progress || (pending.len() < COPIES as usize && size <= COPY_BYTES) {
+        if !progress || (pending.len() < most as usize && size <= COPY_BYTES) {
             return Ok(());
         }
     }

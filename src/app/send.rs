@@ -6,6 +6,7 @@
 mod line;
 mod queue;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -186,10 +187,13 @@ impl Clerk {
             let mut read = self.ctx.store.read().await?;
             let (rows, changed) = read.claimable(now, limit).await?;
             let messages: Vec<MessageRow> = rows.iter().filter_map(|row| row.message).collect();
-            let sizes = read.body_sizes(&messages).await?;
+            // Where nothing leaves, nothing is held in memory.
+            let sizes = if queue.frozen { HashMap::new() } else { read.body_sizes(&messages).await? };
             drop(read);
             health::put_aside(&self.ctx, &changed, now).await?;
-            let Some(mut rows) = queue.fresh(rows, &sizes, limit) else { continue };
+            let Some((mut rows, later)) = queue.fresh(rows, &sizes, limit) else { continue };
+            // Meanwhile another gateway may send them.
+            self.ctx.store.give_back(&later).await?;
             if rows.is_empty() {
                 return Ok(Vec::new());
             }

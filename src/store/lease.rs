@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::engine::Engine;
 use super::sql::{self, Conn};
 use super::{Store, StoreError, Tx, micros};
+use crate::model::OutboxRow;
 
 /// A gateway that renews its leases no more is dead after this time; by the database's clock, in microseconds.
 const LIFE: i64 = 15_000_000;
@@ -242,6 +243,23 @@ impl Store {
                    WHEN 'stranger-safety' THEN 1 ELSE 2 END, not_before, id LIMIT $3 FOR UPDATE SKIP LOCKED)";
         let query = sql::query(sql).bind(fence.gateway).bind(micros(now)).bind(i64::from(limit));
         query.execute(&mut tx.conn).await?;
+        tx.commit().await
+    }
+
+    /// Gives back what was reserved and isn't attempted now: no attempt of these mails may be under way.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`], [`StoreError::Db`].
+    pub async fn give_back(&self, mails: &[OutboxRow]) -> Result<(), StoreError> {
+        let Some(fence) = self.0.life.fence().filter(|_| !mails.is_empty()) else { return Ok(()) };
+        let mut tx = self.begin().await?;
+        for slice in sql::in_slices(mails) {
+            let sql = "UPDATE outbox SET claimed_by = NULL WHERE claimed_by = $1 AND id IN ($2)";
+            let sql = sql::repeated(sql, "$2", 2, slice.len());
+            let query =
+                slice.iter().fold(sql::query(&sql).bind(fence.gateway.as_str()), |query, mail| query.bind(mail.0));
+            query.execute(&mut tx.conn).await?;
+        }
         tx.commit().await
     }
 

@@ -39,14 +39,14 @@ impl Queue {
         self.batch.saturating_add(self.back)
     }
 
-    /// The first of those that weren't looked at yet, as many as are light together; None when more have to be asked
-    /// for, to find any.
+    /// The first of those that weren't looked at yet, as many as are light together, and those that come later; None
+    /// when more have to be asked for, to find any.
     pub(super) fn fresh(
         &mut self,
         mut rows: Vec<Outbox>,
         sizes: &HashMap<MessageRow, u64>,
         asked: u32,
-    ) -> Option<Vec<Outbox>> {
+    ) -> Option<(Vec<Outbox>, Vec<OutboxRow>)> {
         let found = rows.len();
         rows.retain(|row| !self.seen.contains(&row.id));
         self.back = u32::try_from(found - rows.len()).unwrap_or(u32::MAX);
@@ -59,10 +59,10 @@ impl Queue {
             together = together.saturating_add(size(row));
             together <= BATCH_BYTES
         });
-        let many = many.count().max(1);
-        rows.truncate(many);
+        let many = many.count().max(1).min(rows.len());
+        let later = rows.split_off(many).iter().map(|row| row.id).collect();
         self.seen.extend(rows.iter().map(|row| row.id));
-        Some(rows)
+        Some((rows, later))
     }
 }
 
@@ -111,8 +111,8 @@ mod tests {
             let rows = due.iter().take(asked as usize).map(|id| row(*id)).collect();
             match queue.fresh(rows, &HashMap::new(), asked) {
                 None => {}
-                Some(fresh) if fresh.is_empty() => break,
-                Some(fresh) => looked_at.extend(fresh.iter().map(|row| row.id.0)),
+                Some((fresh, _)) if fresh.is_empty() => break,
+                Some((fresh, _)) => looked_at.extend(fresh.iter().map(|row| row.id.0)),
             }
         }
         assert_eq!(looked_at, due);
@@ -127,7 +127,12 @@ mod tests {
         loop {
             let rows = (0..10).map(|id| Outbox { message: Some(MessageRow(id)), ..row(id) });
             let due: Vec<Outbox> = rows.filter(|row| !batches.concat().contains(&row.id.0)).collect();
-            let Some(fresh) = queue.fresh(due, &sizes, 64).filter(|fresh| !fresh.is_empty()) else { break };
+            let many = due.len();
+            let Some((fresh, later)) = queue.fresh(due, &sizes, 64) else { break };
+            assert_eq!(fresh.len() + later.len(), many);
+            if fresh.is_empty() {
+                break;
+            }
             batches.push(fresh.iter().map(|row| row.id.0).collect());
         }
         assert_eq!(batches, [vec![0, 1], vec![2], vec![3, 4, 5, 6], vec![7], vec![8, 9]]);

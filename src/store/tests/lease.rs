@@ -91,6 +91,12 @@ async fn a_mail_that_a_living_gateway_has_claimed_is_no_other_ones() {
     one.reserve(at(5), 1).await.unwrap();
     other.reserve(at(5), 10).await.unwrap();
     assert_eq!((ids(&one, 5).await, ids(&other, 5).await), (vec![first], vec![second]));
+    // What one gateway leaves for later another may send.
+    one.give_back(&[first, second]).await.unwrap();
+    assert!(ids(&one, 5).await.is_empty());
+    assert_eq!(ids(&other, 5).await, [second], "another's isn't given back");
+    one.reserve(at(5), 1).await.unwrap();
+    assert_eq!(ids(&one, 5).await, [first]);
     let mut tx = other.begin().await.unwrap();
     assert!(!tx.claim(first, Some(b"theirs"), at(5), at(6)).await.unwrap());
     assert!(tx.claim(second, Some(b"others"), at(5), at(6)).await.unwrap());
