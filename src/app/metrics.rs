@@ -203,6 +203,8 @@ fn correspondence(sheet: &mut Sheet, state: &State) {
     let letters = state.letters.iter().map(|(verdict, count)| (one("verdict", verdict), *count));
     sheet.counters("letters", "Letters that were filed, held or taken as a request, by verdict", letters);
     sheet.gauge("turns_open", "Clients who wait for a reply", figures.open_turns);
+    let due = state.due_turns.iter().map(|(id, count)| (one("therapist", id), *count as f64));
+    sheet.gauges("turns_due", "Clients whose reply is due at their therapist's next slot", None, due);
     sheet.gauge("turns_overdue", "Open turns whose slot has passed", figures.overdue_turns);
     sheet.gauge("replies_waiting", "Replies that wait for their slot or are leaving", figures.waiting_replies);
     sheet.gauge("held", "Letters that wait for the therapist's decision", figures.held);

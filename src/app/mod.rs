@@ -2,6 +2,7 @@
 
 pub mod absence;
 pub mod breach;
+pub mod check;
 pub mod compose;
 pub mod context;
 pub mod crisis;

@@ -7,15 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::absence;
+use super::check::{Report, local};
 use super::context::{Context, Therapist};
 use super::keys;
 use super::{AppError, causes};
 use crate::config::{Config, DatabasePlace, Env, Finding, Severity};
 use crate::letters::Letters;
 use crate::store::{StoreError, Tx};
-
-/// Where the last outcome stands, for `status`.
-const LAST: &str = "reload";
 
 /// What became of a reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +25,22 @@ pub struct Reloaded {
     pub findings: Vec<String>,
     /// Keys that changed and count only after a restart.
     pub restart: Vec<String>,
+    /// The gateway that read it, where several share the work.
+    #[serde(default)]
+    pub gateway: Option<String>,
 }
 
-/// What the last reload came to; None since the daemon was started.
+/// What the last reload came to, None since the daemon was started. Where several gateways share the work: the one that
+/// leaves something to do, if any does.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn last(tx: &mut Tx) -> Result<Option<Reloaded>, StoreError> {
-    Ok(tx.meta(LAST).await?.and_then(|text| serde_json::from_str(&text).ok()))
+    let all = tx.reloads().await?.into_iter().filter_map(|(gateway, text)| {
+        let reload: Reloaded = serde_json::from_str(&text).ok()?;
+        Some(Reloaded { gateway, ..reload })
+    });
+    Ok(all.max_by_key(|one| (!one.taken, !one.restart.is_empty(), one.at)))
 }
 
 /// A daemon that was just started has read everything.
@@ -42,15 +48,15 @@ pub async fn last(tx: &mut Tx) -> Result<Option<Reloaded>, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub(super) async fn forget(tx: &mut Tx) -> Result<(), StoreError> {
-    tx.clear_meta(LAST).await
+    tx.set_reload(None).await
 }
 
-/// Reads the configuration again, with every check that a start makes. Gives the new context, or none where nothing
+/// Reads the configuration again, with every check of `cadre check` but those that ask a server. Gives the new context, or none where nothing
 /// changes; either is said in the log and noted for `status`.
 pub(super) async fn reload(ctx: &Arc<Context>) -> Option<Arc<Context>> {
     let now = ctx.clock.now();
     let mut restart = Vec::new();
-    let (new, findings) = match read(ctx, &mut restart).await {
+    let (new, findings) = match read(ctx, now, &mut restart).await {
         Ok(config) => take(ctx, config, now).await,
         Err(findings) => (None, findings),
     };
@@ -69,7 +75,7 @@ pub(super) async fn reload(ctx: &Arc<Context>) -> Option<Arc<Context>> {
     for key in &restart {
         tracing::warn!(event = "reload", key, "it was changed, and counts only after a restart");
     }
-    let outcome = Reloaded { at: now, taken: new.is_some(), findings, restart };
+    let outcome = Reloaded { at: now, taken: new.is_some(), findings, restart, gateway: None };
     if let Err(error) = note(ctx, &outcome, now).await {
         tracing::error!(event = "reload", %error, "the reload couldn't be noted");
     }
@@ -82,13 +88,21 @@ pub(super) async fn reload(ctx: &Arc<Context>) -> Option<Arc<Context>> {
     new
 }
 
-/// The configuration, judged as at a start; `restart` gets the keys that keep their old value.
-async fn read(ctx: &Context, restart: &mut Vec<String>) -> Result<Config, Vec<Finding>> {
+/// The configuration, judged as `check` does; `restart` gets the keys that keep their old value. A key that has expired
+/// meanwhile, and what else is wrong with what is in force, doesn't keep anything else from being changed.
+async fn read(ctx: &Context, now: DateTime<Utc>, restart: &mut Vec<String>) -> Result<Config, Vec<Finding>> {
     let errors = |findings: Vec<Finding>| findings.into_iter().filter(Finding::is_error).collect::<Vec<_>>();
+    let learnt = async { ctx.store.read().await?.therapist_keys().await };
+    let learnt = learnt.await.map_err(|error| vec![finding(&ctx.config, &error)])?;
+    let mut known = Report::new(&ctx.config.file);
+    local::look_at_work(ctx, &mut known, now);
     let file = ctx.config.file.clone();
     let loaded = tokio::task::spawn_blocking(move || {
         let (config, _) = Config::load(&file, &Env::process()).map_err(errors)?;
-        let faults = errors(config.check_files());
+        let mut report = Report::new(&file);
+        local::look(&config, &mut report, &learnt, now);
+        let known = |new: &Finding| known.findings().any(|old| (&old.key, &old.cause) == (&new.key, &new.cause));
+        let faults: Vec<Finding> = report.findings().filter(|new| new.is_error() && !known(new)).cloned().collect();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     });
     let mut config = match loaded.await {
@@ -102,6 +116,7 @@ async fn read(ctx: &Context, restart: &mut Vec<String>) -> Result<Config, Vec<Fi
     };
     let known = &ctx.config.database;
     keep(!same_place(&config.database.place, &known.place), "[database] url");
+    keep(!same_password(&config.database.place, &known.place), "[database] password_file");
     keep(config.database.journal_head != known.journal_head, "[database] journal_head");
     let same = ctx.is_record_key_of(&config).map_err(|error| vec![finding(&config, &error)])?;
     keep(!same, "[keys] record");
@@ -119,6 +134,14 @@ fn same_place(new: &DatabasePlace, known: &DatabasePlace) -> bool {
             (&new.url, &new.schema) == (&known.url, &known.schema)
         }
         _ => false,
+    }
+}
+
+fn same_password(new: &DatabasePlace, known: &DatabasePlace) -> bool {
+    let (DatabasePlace::Server(new), DatabasePlace::Server(known)) = (new, known) else { return true };
+    match (&new.password, &known.password) {
+        (Some(new), Some(known)) => new.is_same_place(known),
+        (new, known) => new.is_none() && known.is_none(),
     }
 }
 
@@ -175,7 +198,7 @@ pub(super) async fn settle_key(ctx: &Context, tx: &mut Tx, now: DateTime<Utc>) -
 
 async fn note(ctx: &Context, outcome: &Reloaded, now: DateTime<Utc>) -> Result<(), StoreError> {
     let mut tx = ctx.store.begin().await?;
-    tx.set_meta(LAST, &serde_json::to_string(outcome).unwrap_or_default()).await?;
+    tx.set_reload(Some(&serde_json::to_string(outcome).unwrap_or_default())).await?;
     let detail = json!({ "taken": outcome.taken, "errors": outcome.findings.len(), "restart": outcome.restart });
     tx.journal(now, "reload", None, detail).await?;
     tx.commit().await

@@ -133,6 +133,8 @@ pub struct State {
     pub clients: u64,
     pub open_turns: u64,
     pub overdue_turns: u64,
+    /// How many are due at each therapist's next slot.
+    pub due_turns: BTreeMap<String, u64>,
     pub waiting_replies: u64,
     /// Alerts that no therapist has answered.
     pub open_alerts: u64,
@@ -311,6 +313,9 @@ pub async fn read(
         state.last_digest.insert(member.id.to_string(), last);
         let slot = member.schedule.as_ref().and_then(|schedule| schedule.next_slot(now)).map(|slot| slot.at);
         state.slots.insert(member.id.to_string(), slot);
+        if let Some(slot) = slot {
+            state.due_turns.insert(member.id.to_string(), tx.turns_due(&member.id, now, slot).await?);
+        }
     }
     let known = tx.meta(CURRENT).await?;
     let clients = ending_keys(&mut tx, now).await?;
@@ -451,9 +456,10 @@ fn todo(state: &State) -> Vec<Todo> {
 
 /// What the last SIGHUP leaves to do.
 fn reloaded(reload: &Reloaded) -> Option<Todo> {
+    let of = reload.gateway.as_ref().map(|id| format!(" of gateway {id}")).unwrap_or_default();
     if !reload.taken {
         let what = format!(
-            "the changed configuration can't be used ({} error(s)), the one before goes on",
+            "the changed configuration{of} can't be used ({} error(s)), the one before goes on",
             reload.findings.len()
         );
         return Some(Todo::new(what, "`cadre check` names them; then reload again"));
@@ -461,7 +467,7 @@ fn reloaded(reload: &Reloaded) -> Option<Todo> {
     if reload.restart.is_empty() {
         return None;
     }
-    let what = format!("the changed {} counts only after a restart", reload.restart.join(", "));
+    let what = format!("the changed {}{of} counts only after a restart", reload.restart.join(", "));
     Some(Todo::new(what, "restart `cadre run`"))
 }
 

@@ -1,17 +1,15 @@
 //! `cadre check`: everything is read and tried, and every fault is named at once, with its remedy.
 
-mod local;
 mod mend;
-mod report;
+mod page;
 mod servers;
 mod trip;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use report::{Group, Report};
-
 use super::progress::Spinner;
+use crate::app::check::{Group, Report, local};
 use crate::clock::Clock;
 use crate::config::{Config, Env};
 
@@ -30,7 +28,7 @@ pub async fn check(config: &Path, json: bool, round_trip: bool) -> ExitCode {
             let mended = if unreadable { None } else { mend::mended(config, &findings, &env) };
             findings.into_iter().for_each(|finding| report.add(Group::Configuration, finding));
             if unreadable {
-                report.print(json);
+                page::print(&report, json);
                 return ExitCode::from(2);
             }
             match mended {
@@ -48,7 +46,7 @@ pub async fn check(config: &Path, json: bool, round_trip: bool) -> ExitCode {
     if let Some(config) = loaded {
         look(&config, &mut report, json, round_trip).await;
     }
-    report.print(json);
+    page::print(&report, json);
     if report.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -57,10 +55,7 @@ async fn look(config: &Config, report: &mut Report, json: bool, round_trip: bool
     if !report.is_mended() {
         report.good(Group::Configuration, format!("{} is sound", config.file.display()));
     }
-    local::files(config, report);
-    local::keys(config, report, &local::learnt(config).await, now);
-    local::letters(config, report, now);
-    local::rhythm(config, report, now);
+    local::look(config, report, &local::learnt(config).await, now);
     local::stored(config, report, now).await;
     let spinner = Spinner::new(json, "asking the mailbox and the submission server");
     servers::look(config, report).await;

@@ -460,7 +460,8 @@ fn story(made: &Made) -> String {
     let mut out = format!("Made in {}:\n", made.folder.display());
     for file in &made.files {
         let shown = file.strip_prefix(&made.folder).unwrap_or(file);
-        let about = shown.to_str().map_or("", about);
+        let is_secret = made.archive_secret.as_ref() == Some(file);
+        let about = about(shown.to_str().unwrap_or_default(), is_secret);
         let _ = writeln!(out, "  {:<24} {about}", shown.display().to_string());
     }
     let _ = writeln!(out, "\nThe practice's key has the fingerprint\n  {}", spaced(&made.practice_fingerprint));
@@ -484,8 +485,11 @@ fn story(made: &Made) -> String {
     out
 }
 
-fn about(name: &str) -> &'static str {
+/// What a file is; the archive's secret may have any name and lie anywhere.
+fn about(name: &str, archive_secret: bool) -> &'static str {
     match name {
+        ARCHIVE_SECRET if archive_secret => "the archive's SECRET key: move it away",
+        _ if archive_secret => "the archive's SECRET key and the practice key's revocation: for the therapist",
         CONFIG => "the configuration, every key explained",
         PRACTICE_KEY => "the practice's secret key",
         PRACTICE_CERTIFICATE => "the practice's certificate, to hand out",
@@ -493,10 +497,7 @@ fn about(name: &str) -> &'static str {
         ARCHIVE => "the archive's certificate; everything is sealed to it too",
         IMAP_PASSWORD => "the mailbox's password",
         SMTP_PASSWORD => "the submission server's password",
-        ARCHIVE_SECRET => "the archive's SECRET key: move it away",
-        // What lies elsewhere, under whatever name, is what `--archive-secret` asked for.
-        _ if name.ends_with(".pgp") && !name.contains('/') => "the therapist's certificate",
-        _ => "the archive's SECRET key and the practice key's revocation: for the therapist",
+        _ => "the therapist's certificate",
     }
 }
 
@@ -513,10 +514,10 @@ mod tests {
 
     #[test]
     fn the_archives_secret_is_called_so_under_whatever_name() {
-        for path in ["/media/stick/archive.key", "/media/stick/agnes.pgp", "/a/practice.asc", "secret"] {
-            assert!(about(path).contains("SECRET"), "{path}: {}", about(path));
+        for path in ["/media/stick/archive.key", "/media/stick/agnes.pgp", "agnes.pgp", ARCHIVE_SECRET, "secret"] {
+            assert!(about(path, true).contains("SECRET"), "{path}: {}", about(path, true));
         }
-        assert_eq!(about("agnes.pgp"), "the therapist's certificate");
-        assert!(!about(ARCHIVE).contains("SECRET"));
+        assert_eq!(about("agnes.pgp", false), "the therapist's certificate");
+        assert!(!about(ARCHIVE, false).contains("SECRET"));
     }
 }

@@ -91,6 +91,16 @@ impl SecretError {
 }
 
 impl SecretSource {
+    /// Whether both name the same file, credential or variable; what stands in it isn't looked at.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Credential { name: one, .. }, Self::Credential { name: other, .. })
+            | (Self::Env { name: one, .. }, Self::Env { name: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+
     /// Reads how the configuration names a secret.
     pub(super) fn parse(text: &str, folder: &Path, env: &Env) -> Result<Self, Fault> {
         if let Some(name) = text.strip_prefix("credential:") {

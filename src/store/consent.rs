@@ -276,6 +276,16 @@ impl Tx {
         row.map(|row| open_consent(self.vault(), &row)).transpose()
     }
 
+    /// All that somebody agreed to, the first one first.
+    ///
+    /// # Errors
+    /// As [`Tx::last_consent`].
+    pub async fn consents(&mut self, client: ClientId) -> Result<Vec<Consent>, StoreError> {
+        let sql = "SELECT * FROM consent WHERE client_id = $1 ORDER BY at, id";
+        let rows = sql::query(sql).bind(client.0).fetch_all(&mut self.conn).await?;
+        rows.iter().map(|row| open_consent(self.vault(), row)).collect()
+    }
+
     /// One consent.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::sql::{query, scalar};
 use super::{Store, StoreError, Tx, micros, time};
-use crate::model::{ClientState, CrisisClass, Verdict};
+use crate::model::{ClientState, CrisisClass, TherapistId, Verdict};
 use chrono::{DateTime, Utc};
 
 /// The counter of letters that got this verdict, kept in the transaction that files or holds them.
@@ -131,6 +131,22 @@ impl Tx {
             figures.outbox_oldest = Some(figures.outbox_oldest.map_or(oldest, |known| known.min(oldest)));
         }
         Ok(())
+    }
+
+    /// Open turns of a therapist's clients that are due at a slot, or before it and not yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn turns_due(
+        &mut self,
+        therapist: &TherapistId,
+        now: DateTime<Utc>,
+        slot: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM turn JOIN client ON client.id = turn.client_id WHERE turn.state = 'open' \
+                   AND turn.due_at > $1 AND turn.due_at <= $2 AND client.therapist = $3";
+        let query = scalar::<i64>(sql).bind(micros(now)).bind(micros(slot)).bind(&therapist.0);
+        Ok(query.fetch_one(&mut self.conn).await?.unsigned_abs())
     }
 
     /// How many originals of a folder are still to be removed from it.

@@ -86,6 +86,11 @@ fn life(gateway: &str) -> String {
     format!("gateway:{gateway}")
 }
 
+/// Where the outcome of a reload stands.
+fn reload(gateway: Option<&str>) -> String {
+    gateway.map_or_else(|| "reload".to_owned(), |id| format!("reload:{id}"))
+}
+
 impl Store {
     /// Whether several gateways can share the work on it: PostgreSQL.
     pub fn is_shared(&self) -> bool {
@@ -317,7 +322,48 @@ impl Tx {
         {
             sql::query(sql).bind(gateway).execute(&mut self.conn).await?;
         }
+        self.clear_meta(&reload(Some(gateway))).await
+    }
+
+    /// Forgets every gateway, and what each had in hand: of a copy of the database none lives.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn forget_gateways(&mut self) -> Result<(), StoreError> {
+        for sql in [
+            "UPDATE outbox SET claimed_by = NULL WHERE claimed_by IS NOT NULL",
+            "DELETE FROM lease",
+            "DELETE FROM meta WHERE key LIKE 'reload:%'",
+        ] {
+            sql::query(sql).execute(&mut self.conn).await?;
+        }
         Ok(())
+    }
+
+    /// Notes what this process's last reload of its configuration came to, or forgets it. It goes with its life.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn set_reload(&mut self, outcome: Option<&str>) -> Result<(), StoreError> {
+        let key = reload(self.gateway().as_deref());
+        match outcome {
+            Some(outcome) => self.set_meta(&key, outcome).await,
+            None => self.clear_meta(&key).await,
+        }
+    }
+
+    /// What was noted so, with the gateway that noted it; that of the only daemon where none is shared.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn reloads(&mut self) -> Result<Vec<(Option<String>, String)>, StoreError> {
+        if !matches!(self.store.engine, Engine::Pg { .. }) {
+            return Ok(self.meta(&reload(None)).await?.into_iter().map(|value| (None, value)).collect());
+        }
+        let sql = "SELECT lease.holder, meta.value FROM lease JOIN meta ON meta.key = 'reload:' || lease.holder \
+                   WHERE lease.name LIKE 'gateway:%' ORDER BY lease.token";
+        let rows = sql::query(sql).fetch_all(&mut self.conn).await?;
+        rows.iter().map(|row| Ok((Some(row.get("holder")?), row.get("value")?))).collect()
     }
 
     /// The gateway that this transaction is for; `None` with SQLite, and for an operator's command.

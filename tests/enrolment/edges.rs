@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use cadre::domain::code_words::words;
 use cadre::model::Language;
+use serde_json::Value;
 
 use crate::common::play::says;
 use crate::common::scene::march;
@@ -104,6 +105,15 @@ fn a_frame_that_loses_an_element_after_it_was_asked_about_is_not_agreed_to() -> 
     let anew = anew.with_context(|| round.story())?.raw.clone();
     let round = stage.play_letter(&nadia, &nadia.answer(&anew, "J'ACCEPTE")?, march(2, 12, 0))?;
     ensure!(stage.state(&code)? == "assessment", "{}", round.story());
+    let folder = stage.play.scene.lab.dir.join("export");
+    practice.run(&["client", "export", &code, &folder.to_string_lossy()])?.expect_ok()?;
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("dossier.json"))?)?;
+    let agreed = record["consents"].as_array().context("no consents")?;
+    ensure!(
+        agreed.len() == 1 && agreed[0]["therapist"] == "exemple" && agreed[0]["verdict"] == "verified",
+        "{record:#}"
+    );
+    ensure!(agreed[0]["wording"] == 2 && agreed[0]["language"] == "fr", "{record:#}");
     ledger::sound(&stage.play.scene)
 }
 

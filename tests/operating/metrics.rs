@@ -19,6 +19,8 @@ fn value(text: &str, series: &str) -> Result<f64> {
 #[test]
 fn a_running_daemon_tells_prometheus_counts_and_no_names() -> Result<()> {
     let scene = scene()?;
+    // Early enough to be answered at today's slot.
+    scene.practice.set_time(march(2, 5, 0))?;
     let [port] = free_ports()?;
     scene.practice.set("metrics.listen", &format!("\"127.0.0.1:{port}\""))?;
     letter(&scene, "Je vous écris du phare. Je vais me suicider ce soir.\n")?;
@@ -35,6 +37,7 @@ fn a_running_daemon_tells_prometheus_counts_and_no_names() -> Result<()> {
         ("cadre_clients{state=\"active\"}", 2.0),
         ("cadre_turns_open", 1.0),
         ("cadre_turns_overdue", 0.0),
+        ("cadre_turns_due{therapist=\"exemple\"}", 1.0),
         ("cadre_alerts_open{class=\"A\"}", 1.0),
         ("cadre_alerts_open{class=\"V\"}", 0.0),
         ("cadre_connection_up{service=\"imap\"}", 1.0),
@@ -47,7 +50,7 @@ fn a_running_daemon_tells_prometheus_counts_and_no_names() -> Result<()> {
     ] {
         ensure!(value(&text, series)? == expected, "{series}:\n{text}");
     }
-    let morning = march(2, 8, 0).timestamp() as f64;
+    let morning = march(2, 5, 0).timestamp() as f64;
     for series in [
         "cadre_connection_last_success_timestamp_seconds{service=\"imap\"}",
         "cadre_connection_last_success_timestamp_seconds{service=\"smtp\"}",

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use cadre::pgp::ring;
 use nix::sys::signal::Signal;
 
 use super::common::Daemon;
@@ -76,6 +77,43 @@ fn a_faulty_file_changes_nothing_and_is_named_whole() -> Result<()> {
     reload(&mut daemon, TAKEN)?;
     let state = scene.practice.json(&["status"])?;
     ensure!(!state["todo"].to_string().contains("configuration"), "{state:#}");
+    daemon.end()
+}
+
+/// The therapist's certificate, revoked: a start would take it, and `check` calls it an error.
+fn revoked(scene: &Scene) -> Result<()> {
+    let (_, certificate) =
+        ring::revoke(&scene.therapist.secret_key()?, None, &ring::Revoke::Now { stolen: true }, march(1, 0, 0))?;
+    Ok(std::fs::write(scene.practice.dir.join("revoked.pgp"), certificate.to_bytes())?)
+}
+
+#[test]
+fn what_check_calls_an_error_is_not_taken_and_what_is_in_force_keeps_nothing_back() -> Result<()> {
+    let scene = scene()?;
+    scene.practice.set_time(march(2, 5, 0))?;
+    revoked(&scene)?;
+    let mut daemon = scene.practice.spawn_run()?;
+    daemon.wait_line("running", PATIENCE)?;
+    let sound = std::fs::read_to_string(&scene.practice.config)?;
+    let absence = "\n[[absence]]\ntherapist = \"exemple\"\nfrom = 2026-03-02\nto = 2126-03-02\n";
+    std::fs::write(&scene.practice.config, format!("{sound}{absence}"))?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_line("no slot is in sight", PATIENCE)?;
+    std::fs::write(&scene.practice.config, &sound)?;
+    scene.practice.set("therapist.0.certificate", "\"revoked.pgp\"")?;
+    daemon.signal(Signal::SIGHUP)?;
+    let line = daemon.wait_line("revoked", PATIENCE)?;
+    ensure!(line.contains("[[therapist]]"), "{line}");
+    ensure!(!daemon.text()?.contains(TAKEN), "{}", daemon.text()?);
+    letter(&scene, "Une lettre.\n")?;
+    filed(&scene, 1)?;
+    ensure!(due(&scene, &scene.c1)? == "2026-03-02T17:00:00Z");
+    daemon.end()?;
+    // Who starts with it can still change everything else.
+    let mut daemon = scene.practice.spawn_run()?;
+    daemon.wait_line("running", PATIENCE)?;
+    scene.practice.set("rhythm.release", "\"0 0 20 * * *\"")?;
+    reload(&mut daemon, TAKEN)?;
     daemon.end()
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::local::parts;
-use super::report::{Group, Report};
+use crate::app::check::local::parts;
+use crate::app::check::{Group, Report};
 use crate::app::{AppError, settings};
 use crate::config::{Config, Finding, Junk, LoginMethod, Severity, Tls};
 use crate::net::{ImapSession, NetError, SmtpConnection, TlsProblem};

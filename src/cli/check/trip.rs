@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::report::{Group, Report};
+use crate::app::check::{Group, Report};
 use crate::app::context::Context;
 use crate::app::round_trip::{self, TripError};
 use crate::clock::Clock;

@@ -34,15 +34,19 @@ pub async fn write(ctx: &Context, json: bool, code: &str, to: &Path, notes: bool
 async fn record(ctx: &Context, client: &Client) -> Result<serde_json::Value, StoreError> {
     let mut tx = ctx.store.read().await?;
     let mut record = thread::whole(&mut tx, client).await?;
-    let consent = tx.last_consent(client.id).await?;
+    let consents = tx.consents(client.id).await?;
     record["exported"] = json!(utc(ctx.clock.now()));
     record["since"] = json!(utc(client.created_at));
     record["language"] = json!(client.language);
     record["therapist"] = json!(client.therapist);
     record["key"] = json!(client.fingerprint);
-    record["consent"] = json!(consent.map(|consent| json!({
-        "at": utc(consent.at), "wording": consent.wording.number, "language": consent.wording.language,
-        "sha256": data_encoding::HEXLOWER.encode(&consent.wording.hash), "verdict": consent.verdict,
-    })));
+    let agreed = consents.iter().map(|consent| {
+        json!({
+            "at": utc(consent.at), "therapist": consent.wording.therapist, "wording": consent.wording.number,
+            "language": consent.wording.language, "sha256": data_encoding::HEXLOWER.encode(&consent.wording.hash),
+            "verdict": consent.verdict,
+        })
+    });
+    record["consents"] = agreed.collect();
     Ok(record)
 }

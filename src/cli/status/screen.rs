@@ -274,7 +274,7 @@ mod tests {
         state.keys[1] = KeyEnd { whose: Role::Therapist("exemple".to_owned()), expires: Some(expires), days: Some(9) };
         state.keys_expiring = vec![Expiring { whose: "therapist exemple".to_owned(), expires }];
         let findings = vec!["cadre.toml:12: …".to_owned()];
-        state.reload = Some(Reloaded { at: now(), taken: false, findings, restart: Vec::new() });
+        state.reload = Some(Reloaded { at: now(), taken: false, findings, ..Reloaded::default() });
         state.judge();
         state
     }

@@ -125,6 +125,22 @@ async fn a_mail_that_a_living_gateway_has_claimed_is_no_other_ones() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_notes_of_its_reload_stands_beside_the_others_and_goes_with_it() {
+    let Some((place, one, other)) = two().await else { return };
+    for (store, says) in [(&one, "refused"), (&other, "taken")] {
+        let mut tx = store.begin().await.unwrap();
+        tx.set_reload(Some(says)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let noted = |id: &str, says: &str| (Some(id.to_owned()), says.to_owned());
+    let store = place.open().await;
+    assert_eq!(store.read().await.unwrap().reloads().await.unwrap(), [noted("AA", "refused"), noted("BB", "taken")]);
+    one.leave(at(0)).await.unwrap();
+    assert_eq!(store.read().await.unwrap().reloads().await.unwrap(), [noted("BB", "taken")]);
+    assert_eq!(place.attack("DELETE FROM meta WHERE key LIKE 'reload%'").await, 1, "its note is gone as well");
+}
+
+#[tokio::test]
 async fn with_sqlite_there_is_one_gateway_and_no_lease() {
     let place = Place::file();
     let store = place.open().await;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use nix::unistd::{AccessFlags, access};
 
-use super::report::{Group, Report};
-use crate::app::context::{StartError, load_lexicon, load_practice_keys};
+use super::{Group, Report};
+use crate::app::context::{Context, StartError, load_lexicon, load_practice_keys};
 use crate::app::database;
 use crate::app::digest::KEY_WARNING;
 use crate::app::keys::arrived::with_stored;
@@ -25,11 +25,37 @@ use crate::store::StoreError;
 
 /// Before this the clock can't be right: the program wasn't written yet.
 const BUILT_AFTER: i64 = 1_767_225_600;
+const SECRET: &str = "[keys] secret";
+const ARCHIVE: &str = "[keys] archive";
 /// Larger files are no keys.
 const LARGEST_KEY: u64 = 1 << 20;
 
+/// Everything but the database: files, keys, letters and rhythm. `learnt` is what therapists' mail has said of their keys
+/// since. Reads files.
+pub fn look(config: &Config, report: &mut Report, learnt: &[(TherapistId, Vec<u8>)], now: DateTime<Utc>) {
+    files(config, report);
+    keys(config, report, learnt, now);
+    letters(config, report, now);
+    rhythm(config, report, now);
+}
+
+/// The keys and the slots with which a daemon works: what is wrong with them, no change of its configuration has brought.
+pub fn look_at_work(ctx: &Context, report: &mut Report, now: DateTime<Utc>) {
+    let config = &ctx.config;
+    own_certificate(config, report, ctx.key.certificate(), now);
+    if let Some(archive) = &ctx.archive {
+        judge(config, report, ARCHIVE, archive, &[Purpose::Encrypt], now);
+    }
+    for therapist in ctx.therapists().iter() {
+        if let Some(certificate) = therapist.certificate() {
+            therapists_certificate(config, report, &therapist.settings, certificate, now);
+        }
+        slots(config, report, &therapist.settings, &therapist.schedule, now);
+    }
+}
+
 /// Every file that the configuration names; who may change the folder; where secrets lie about.
-pub(super) fn files(config: &Config, report: &mut Report) {
+fn files(config: &Config, report: &mut Report) {
     let before = config.check_files();
     let sound = before.iter().all(|finding| !finding.is_error());
     before.into_iter().for_each(|finding| report.add(Group::Files, finding));
@@ -52,7 +78,7 @@ pub(super) fn files(config: &Config, report: &mut Report) {
 }
 
 /// What therapists' mail has said of their keys since; nothing where there is no database that opens.
-pub(super) async fn learnt(config: &Config) -> Vec<(TherapistId, Vec<u8>)> {
+pub async fn learnt(config: &Config) -> Vec<(TherapistId, Vec<u8>)> {
     if !database::may_exist(config) {
         return Vec::new();
     }
@@ -67,38 +93,51 @@ pub(super) async fn learnt(config: &Config) -> Vec<(TherapistId, Vec<u8>)> {
 }
 
 /// The practice's key, the archive's and the therapists' certificates.
-pub(super) fn keys(config: &Config, report: &mut Report, learnt: &[(TherapistId, Vec<u8>)], now: DateTime<Utc>) {
+fn keys(config: &Config, report: &mut Report, learnt: &[(TherapistId, Vec<u8>)], now: DateTime<Utc>) {
     if now.timestamp() < BUILT_AFTER {
         report.error(Group::Keys, config, "", "this machine's clock is wrong", "set it; slots and keys depend on it");
     }
     practice_key(config, report, now);
-    if let Some(path) = &config.keys.archive {
-        let key = "[keys] archive";
-        if let Some(certificate) = certificate(config, report, key, path) {
-            judge(config, report, key, &certificate, &[Purpose::Encrypt], now);
-            stray_secret(config, report, &certificate);
-        }
+    if let Some(path) = &config.keys.archive
+        && let Some(certificate) = certificate(config, report, ARCHIVE, path)
+    {
+        judge(config, report, ARCHIVE, &certificate, &[Purpose::Encrypt], now);
+        stray_secret(config, report, &certificate);
     }
     for therapist in &config.therapists {
-        let key = format!("[[therapist]] {}.certificate", therapist.id);
-        let Some(file) = certificate(config, report, &key, &therapist.certificate) else { continue };
+        let Some(file) = certificate(config, report, &certificate_of(therapist), &therapist.certificate) else {
+            continue;
+        };
         let since = learnt.iter().find(|(id, _)| *id == therapist.id).map(|(_, bytes)| bytes.as_slice());
-        let certificate = with_stored(&file, since);
-        judge(config, report, &key, &certificate, &[Purpose::Encrypt, Purpose::Sign], now);
-        let address = therapist.address.as_typed();
-        let addresses = certificate.user_ids_addresses();
-        if !report.therapist_mended(&therapist.id.0, &["address"])
-            && !addresses.iter().any(|known| known.eq_ignore_ascii_case(address))
-        {
-            let cause = "no user ID of the certificate has the therapist's address";
-            report.warn(Group::Keys, config, &key, cause, "make sure that it is the therapist's own certificate");
-        }
+        therapists_certificate(config, report, therapist, &with_stored(&file, since), now);
+    }
+}
+
+fn certificate_of(therapist: &Therapist) -> String {
+    format!("[[therapist]] {}.certificate", therapist.id)
+}
+
+fn therapists_certificate(
+    config: &Config,
+    report: &mut Report,
+    therapist: &Therapist,
+    certificate: &Certificate,
+    now: DateTime<Utc>,
+) {
+    let key = certificate_of(therapist);
+    judge(config, report, &key, certificate, &[Purpose::Encrypt, Purpose::Sign], now);
+    let address = therapist.address.as_typed();
+    let addresses = certificate.user_ids_addresses();
+    if !report.therapist_mended(&therapist.id.0, &["address"])
+        && !addresses.iter().any(|known| known.eq_ignore_ascii_case(address))
+    {
+        let cause = "no user ID of the certificate has the therapist's address";
+        report.warn(Group::Keys, config, &key, cause, "make sure that it is the therapist's own certificate");
     }
 }
 
 fn practice_key(config: &Config, report: &mut Report, now: DateTime<Utc>) {
-    let name = "[keys] secret";
-    let blocked = report.has_error_at(name) || report.has_error_at("[keys] passphrase_file");
+    let blocked = report.has_error_at(SECRET) || report.has_error_at("[keys] passphrase_file");
     if blocked || report.any_mended("[keys]", &["secret", "passphrase_file"]) {
         return;
     }
@@ -116,25 +155,28 @@ fn practice_key(config: &Config, report: &mut Report, now: DateTime<Utc>) {
             return report.error(
                 Group::Keys,
                 config,
-                name,
+                SECRET,
                 &format!("the practice's key can't be used: {cause}"),
                 remedy,
             );
         }
     };
-    let certificate = key.certificate();
+    own_certificate(config, report, key.certificate(), now);
+}
+
+fn own_certificate(config: &Config, report: &mut Report, certificate: &Certificate, now: DateTime<Utc>) {
     if certificate.revocation().is_some() {
         let cause = "the practice's key is revoked: nothing leaves";
-        return report.error(Group::Keys, config, name, cause, "make a new one: `cadre key rotate`");
+        return report.error(Group::Keys, config, SECRET, cause, "make a new one: `cadre key rotate`");
     }
-    let sound = judge(config, report, name, certificate, &[Purpose::Encrypt, Purpose::Sign], now);
+    let sound = judge(config, report, SECRET, certificate, &[Purpose::Encrypt, Purpose::Sign], now);
     let addresses = certificate.user_ids_addresses();
     let own = config.practice.address.as_typed();
     if !report.any_mended("[practice]", &["address"]) && !addresses.iter().any(|known| known.eq_ignore_ascii_case(own))
     {
         let cause = "no user ID of the practice's key is the practice's address, so mail programs won't find it";
         let remedy = "correct [practice] address, or make a key with `cadre init` in another folder";
-        report.error(Group::Keys, config, name, cause, remedy);
+        report.error(Group::Keys, config, SECRET, cause, remedy);
     } else if sound {
         report.good(Group::Keys, format!("the practice's key opens and signs: {}", certificate.fingerprint()));
     }
@@ -219,13 +261,13 @@ fn stray_secret(config: &Config, report: &mut Report, archive: &Certificate) {
         if same && has_secret(&bytes) {
             let cause = format!("the archive's SECRET key lies beside the configuration: {}", path.display());
             let remedy = "move it to a USB stick or print it, give it to the therapist, and delete it here";
-            report.warn(Group::Keys, config, "[keys] archive", &cause, remedy);
+            report.warn(Group::Keys, config, ARCHIVE, &cause, remedy);
         }
     }
 }
 
 /// The operator's own letters, and how old the emergency lines are.
-pub(super) fn letters(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+fn letters(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     match Letters::load(config.letters_folder.as_deref()) {
         Err(error) => report.error(Group::Letters, config, "[letters] folder", &error.to_string(), ""),
         Ok(_) => {
@@ -300,7 +342,7 @@ fn lexicon(config: &Config, report: &mut Report) {
 }
 
 /// The next slots of each therapist, in their own time.
-pub(super) fn rhythm(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+fn rhythm(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     let practice = &config.practice;
     let calendar = match Calendar::for_country(&practice.country, practice.region.as_deref()) {
         Ok(calendar) => Arc::new(calendar),
@@ -326,32 +368,36 @@ pub(super) fn rhythm(config: &Config, report: &mut Report, now: DateTime<Utc>) {
         if stands_in || report.therapist_mended(&therapist.id.0, &["id", "timezone", "release", "cutoff"]) {
             continue;
         }
-        slots(config, report, therapist, &calendar, now);
+        let absences = config.absences_of(&therapist.id).map(|absence| (absence.from, absence.to)).collect();
+        let schedule = Schedule::new(
+            therapist.timezone,
+            therapist.release.source(),
+            therapist.cutoff,
+            config.rhythm.grace,
+            Arc::clone(&calendar),
+            absences,
+        );
+        match schedule {
+            Ok(schedule) => slots(config, report, therapist, &schedule, now),
+            Err(error) => {
+                let error = error.to_string();
+                let (cause, remedy) = error.split_once(": ").unwrap_or((&error, ""));
+                report.error(Group::Rhythm, config, &release_of(therapist), cause, remedy);
+            }
+        }
     }
 }
 
-fn slots(config: &Config, report: &mut Report, therapist: &Therapist, calendar: &Arc<Calendar>, now: DateTime<Utc>) {
-    let absences = config.absences_of(&therapist.id).map(|absence| (absence.from, absence.to)).collect();
-    let schedule = Schedule::new(
-        therapist.timezone,
-        therapist.release.source(),
-        therapist.cutoff,
-        config.rhythm.grace,
-        Arc::clone(calendar),
-        absences,
-    );
-    let key = format!("[[therapist]] {}.release", therapist.id);
-    let next = match schedule {
-        Ok(schedule) => schedule.next_slots(now, 3),
-        Err(error) => {
-            let error = error.to_string();
-            let (cause, remedy) = error.split_once(": ").unwrap_or((&error, ""));
-            return report.error(Group::Rhythm, config, &key, cause, remedy);
-        }
-    };
+fn release_of(therapist: &Therapist) -> String {
+    format!("[[therapist]] {}.release", therapist.id)
+}
+
+fn slots(config: &Config, report: &mut Report, therapist: &Therapist, schedule: &Schedule, now: DateTime<Utc>) {
+    let next = schedule.next_slots(now, 3);
     if next.is_empty() {
         let cause = "no slot is in sight: holidays and absences take them all";
-        return report.error(Group::Rhythm, config, &key, cause, "correct [rhythm] release, or the absences");
+        let remedy = "correct [rhythm] release, or the absences";
+        return report.error(Group::Rhythm, config, &release_of(therapist), cause, remedy);
     }
     let shown: Vec<String> = next
         .iter()
@@ -363,7 +409,7 @@ fn slots(config: &Config, report: &mut Report, therapist: &Therapist, calendar: 
 }
 
 /// The database opens under the record key, names nobody else's clients, and its journal is whole.
-pub(super) async fn stored(config: &Config, report: &mut Report, now: DateTime<Utc>) {
+pub async fn stored(config: &Config, report: &mut Report, now: DateTime<Utc>) {
     let url = "[database] url";
     if report.has_error_at(url) || report.has_error_at("[keys] record") || report.any_mended("[keys]", &["record"]) {
         return;
@@ -444,6 +490,6 @@ async fn read_database(config: &Config, report: &mut Report, now: DateTime<Utc>)
 }
 
 /// "Cause; remedy", as the errors of the adapters are written.
-pub(super) fn parts(text: &str) -> (&str, &str) {
+pub fn parts(text: &str) -> (&str, &str) {
     text.split_once("; ").unwrap_or((text, ""))
 }
