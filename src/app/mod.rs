@@ -1,10 +1,12 @@
 //! The only place where things meet.
 
 pub mod absence;
+pub mod backup;
 pub mod breach;
 pub mod check;
 pub mod compose;
 pub mod context;
+pub mod copying;
 pub mod crisis;
 pub mod daily;
 pub mod database;

@@ -113,6 +113,15 @@ async fn row_fault(
                 Ok(_) => None,
             })
         }
+        Kept::LocumCopy => {
+            let mut worst = None;
+            for (locum, copy) in tx.copies_of(MessageRow(row)).await? {
+                let locum = ctx.therapist(&locum);
+                let certificate = locum.as_deref().and_then(|locum| locum.certificate());
+                worst = worst.or(sealed_fault(ctx, &copy, certificate, None, &mut report.old_keys));
+            }
+            Ok(worst)
+        }
         _ => Ok(None),
     }
 }
@@ -145,27 +154,36 @@ fn has(certificate: &Certificate, handle: &str) -> bool {
 
 /// Who can open a body: the practice while it waits, the therapist and the archive from then on.
 fn body_fault(ctx: &Context, message: &Message, body: &[u8], old_keys: &mut u64) -> Option<What> {
-    let Ok(to) = recipients(body) else { return Some(What::NotSealed) };
-    let ours = to.iter().filter(|handle| is_ours(ctx, handle)).count();
     if message.direction == Direction::Out {
         match message.state {
             MessageState::Waiting | MessageState::Leaving | MessageState::Held => {
-                return (ours != to.len()).then_some(What::NotForPractice);
+                let Ok(to) = recipients(body) else { return Some(What::NotSealed) };
+                return (!to.iter().all(|handle| is_ours(ctx, handle))).then_some(What::NotForPractice);
             }
             MessageState::Sent => {}
             // Never left: as it waited.
-            _ => return None,
+            _ => return recipients(body).is_err().then_some(What::NotSealed),
         }
-    }
-    if ours > 0 {
-        return Some(What::ReadableHere);
     }
     let therapist = message.therapist.as_ref().and_then(|id| ctx.therapist(id));
     let certificate = therapist.as_deref().and_then(|therapist| therapist.certificate());
-    let theirs = to.iter().any(|handle| certificate.is_some_and(|certificate| has(certificate, handle)));
-    let known = |handle: &String| {
-        certificate.into_iter().chain(ctx.archive.as_ref()).any(|certificate| has(certificate, handle))
-    };
+    sealed_fault(ctx, body, certificate, ctx.archive.as_ref(), old_keys)
+}
+
+/// What only `reader` and `archive` may open. Of an older key of theirs nothing is known any more: it is counted.
+fn sealed_fault(
+    ctx: &Context,
+    sealed: &[u8],
+    reader: Option<&Certificate>,
+    archive: Option<&Certificate>,
+    old_keys: &mut u64,
+) -> Option<What> {
+    let Ok(to) = recipients(sealed) else { return Some(What::NotSealed) };
+    if to.iter().any(|handle| is_ours(ctx, handle)) {
+        return Some(What::ReadableHere);
+    }
+    let theirs = to.iter().any(|handle| reader.is_some_and(|certificate| has(certificate, handle)));
+    let known = |handle: &String| reader.into_iter().chain(archive).any(|certificate| has(certificate, handle));
     if !theirs || !to.iter().all(known) {
         *old_keys += 1;
     }

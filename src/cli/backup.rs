@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::migrate_store::Shown;
 use super::{Done, fail, load, open, print_json};
+use crate::app::backup::{self, BackupError};
 use crate::app::restore;
 use crate::clock::Clock;
 use crate::model::ClientCode;
@@ -12,15 +14,17 @@ use crate::model::ClientCode;
 /// Copies the database, also while `run` works on it.
 pub async fn backup(config: &Path, json: bool, file: &Path) -> Done {
     let ctx = open(config).await?;
+    let shown = Shown::new(json);
     let work = async {
         // Before it is made, so that the copy's journal has this line and fits the head file.
         let mut tx = ctx.store.begin().await?;
         tx.journal(ctx.clock.now(), "backup", None, json!({})).await?;
         tx.commit().await?;
-        ctx.store.back_up(file).await
+        backup::back_up(&ctx, file, |progress| shown.at(progress)).await
     };
-    let done = work.await;
+    let done: Result<_, BackupError> = work.await;
     ctx.store.close().await;
+    drop(shown);
     let head = done.map_err(|error| fail(&error))?;
     if json {
         return print_json(&json!({ "file": file, "journal": head.to_string() }));
@@ -41,7 +45,10 @@ pub async fn backup(config: &Path, json: bool, file: &Path) -> Done {
 pub async fn restore(config: &Path, json: bool, file: &Path, replace: bool) -> Done {
     // Not `open`: the database that is there may be the one that is broken.
     let (config, _) = load(config)?;
-    let done = restore::restore(&config, file, replace, Clock::System.now()).await.map_err(|error| fail(&error))?;
+    let shown = Shown::new(json);
+    let done = restore::restore(&config, file, replace, Clock::System.now(), |progress| shown.at(progress)).await;
+    drop(shown);
+    let done = done.map_err(|error| fail(&error))?;
     if json {
         return print_json(&json!({
             "journal": done.head.to_string(), "held": done.held, "kept": done.kept, "frozen": true,
@@ -50,7 +57,8 @@ pub async fn restore(config: &Path, json: bool, file: &Path, replace: bool) -> D
     }
     println!("{} is the database now; its journal ended at {}.", file.display(), done.head);
     if let Some(kept) = &done.kept {
-        println!("The one before is kept as {}.", kept.display());
+        let schema = if config.database.file().is_none() { "the schema " } else { "" };
+        println!("The one before is kept as {schema}{kept}.");
     }
     if !done.erased_again.is_empty() {
         let codes: Vec<&str> = done.erased_again.iter().map(ClientCode::as_str).collect();

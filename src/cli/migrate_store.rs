@@ -9,7 +9,8 @@ use serde_json::json;
 use super::args::MigrateStore;
 use super::progress::Bar;
 use super::{Done, USAGE, fail, load, print_json};
-use crate::app::migrate_store::{self, Moved, Progress};
+use crate::app::copying::{Copied, Progress};
+use crate::app::migrate_store;
 use crate::config::{Config, DatabasePlace, Env};
 
 /// Moves a practice's rows from one database into another.
@@ -47,7 +48,7 @@ fn place(config: &Config, args: &MigrateStore, url: &str) -> Result<DatabasePlac
     Ok(place)
 }
 
-fn say(moved: &Moved, args: &MigrateStore, to: &DatabasePlace) {
+fn say(moved: &Copied, args: &MigrateStore, to: &DatabasePlace) {
     let again = if moved.resumed { " A move that had stopped was finished." } else { "" };
     println!(
         "{} rows of {} tables were copied, and each was compared; the journal ends at {} in both.{again}",
@@ -77,7 +78,7 @@ fn say(moved: &Moved, args: &MigrateStore, to: &DatabasePlace) {
 }
 
 /// A bar on a terminal; a line a table and step elsewhere; nothing where JSON is printed.
-struct Shown {
+pub(super) struct Shown {
     copying: Bar,
     comparing: Bar,
     lines: bool,
@@ -85,13 +86,13 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(json: bool) -> Self {
+    pub fn new(json: bool) -> Self {
         let lines = !json && !std::io::stderr().is_terminal();
         let (copying, comparing) = (Bar::new(json, "rows copied"), Bar::new(json, "rows compared"));
         Self { copying, comparing, lines, last: RefCell::default() }
     }
 
-    fn at(&self, progress: Progress<'_>) {
+    pub fn at(&self, progress: Progress<'_>) {
         let (bar, word) = if progress.comparing { (&self.comparing, "comparing") } else { (&self.copying, "copying") };
         bar.at(progress.done, progress.of);
         let now = (progress.comparing, progress.table.to_owned());

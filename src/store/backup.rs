@@ -16,9 +16,6 @@ use super::journal::stored_head;
 use super::sql::{self, Row};
 use super::{JournalHead, RunLock, Store, StoreError, Tx, micros, private_file};
 
-const BACKUP_OF_SERVER: &str =
-    "copy a PostgreSQL database with `pg_dump --format=custom --schema=SCHEMA`, one schema a practice";
-
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -27,6 +24,11 @@ pub fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(end);
     PathBuf::from(name)
+}
+
+/// The URL of a SQLite file, whatever signs are in its path.
+pub fn file_url(path: &Path) -> String {
+    format!("sqlite:{}", path.display().to_string().replace('%', "%25").replace('?', "%3F"))
 }
 
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
@@ -69,38 +71,47 @@ impl RunLock {
     }
 }
 
+/// Where a copy is made, before it has its name. Absolute, so that SQLite takes no file's name for a URI.
+///
+/// # Errors
+/// [`StoreError::Exists`]: nothing is overwritten. [`StoreError::File`].
+pub fn unfinished(to: &Path) -> Result<PathBuf, StoreError> {
+    if is_there(to) {
+        return Err(StoreError::Exists { path: to.to_owned() });
+    }
+    let new = beside(&std::path::absolute(to).map_err(unusable(to))?, ".unfinished");
+    // Of an earlier attempt that was cut off.
+    unstage(&new);
+    Ok(new)
+}
+
+/// Gives a copy that nobody uses any more its name, once it is one whole file on the disk.
+///
+/// # Errors
+/// [`StoreError::Exists`], [`StoreError::File`], [`StoreError::Db`]; [`StoreError::Damaged`]: its log can't be folded in.
+pub async fn name_copy(new: &Path, to: &Path) -> Result<(), StoreError> {
+    let mut conn = SqliteConnectOptions::new().filename(new).create_if_missing(false).connect().await?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(&mut conn).await?;
+    sqlx::Connection::close(conn).await?;
+    if mode != "delete" {
+        return Err(StoreError::Damaged);
+    }
+    File::open(new).and_then(|file| file.sync_all()).map_err(unusable(new))?;
+    name_it(new, to)?;
+    unstage(new);
+    Ok(())
+}
+
 impl Store {
-    /// A consistent copy of the database as it is now, one file of mode 0600, on the disk when this returns; who
-    /// writes meanwhile doesn't wait. Returns the head of the copy's journal.
+    /// A consistent copy of the file as it is now, of mode 0600; who writes meanwhile doesn't wait. Returns the head of
+    /// the copy's journal.
     ///
     /// # Errors
-    /// [`StoreError::Exists`]: nothing is overwritten. [`StoreError::File`], [`StoreError::Db`]: there is no copy.
-    pub async fn back_up(&self, to: &Path) -> Result<JournalHead, StoreError> {
-        if self.0.engine.file().is_none() {
-            return Err(StoreError::NotOfFile { remedy: BACKUP_OF_SERVER });
-        }
-        if is_there(to) {
-            return Err(StoreError::Exists { path: to.to_owned() });
-        }
-        // Absolute, so that SQLite takes no file's name for a URI.
-        let to = std::path::absolute(to).map_err(unusable(to))?;
-        let new = beside(&to, ".unfinished");
-        // Of an earlier attempt that was cut off.
-        let _ = fs::remove_file(&new);
-        let made = self.copy_into(&new).await;
-        let named = made.and_then(|head| name_it(&new, &to).map(|()| head));
-        if named.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        named
-    }
-
-    async fn copy_into(&self, new: &Path) -> Result<JournalHead, StoreError> {
+    /// [`StoreError::File`], [`StoreError::Db`], [`StoreError::Damaged`]; [`StoreError::Url`] where it is no file.
+    pub async fn copy_file(&self, new: &Path) -> Result<JournalHead, StoreError> {
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new).map_err(unusable(new))?;
         let name = new.to_str().ok_or(StoreError::Url)?;
-        let Engine::Lite { writer, .. } = &self.0.engine else {
-            return Err(StoreError::NotOfFile { remedy: BACKUP_OF_SERVER });
-        };
+        let Engine::Lite { writer, .. } = &self.0.engine else { return Err(StoreError::Url) };
         let mut conn = writer.acquire().await?;
         sqlx::query("VACUUM INTO $1").bind(name).execute(&mut *conn).await?;
         drop(conn);

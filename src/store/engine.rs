@@ -57,6 +57,11 @@ const STILL_READ: &str = "SELECT EXISTS (SELECT 1 FROM erasure e, pg_stat_activi
 const READ_WITHIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What a session that writes is told.
+pub(super) fn writing() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SESSION.into_iter().chain(WRITER)
+}
+
 impl Engine {
     pub(super) async fn lite(url: &str) -> Result<Self, StoreError> {
         let bare = url.strip_prefix("sqlite:").ok_or(StoreError::Url)?;
@@ -102,13 +107,12 @@ impl Engine {
     pub(super) async fn pg(server: &Server) -> Result<Self, StoreError> {
         let options = options(server)?;
         prepare(&options, &server.schema).await?;
-        let options = options.options(SESSION);
         let one = || PoolOptions::<Postgres>::new().max_connections(1).acquire_timeout(ACQUIRE);
-        let writer = one().connect_with(options.clone().options(WRITER)).await?;
+        let writer = one().connect_with(options.clone().options(writing())).await?;
         // A gateway's sign of life waits for no work of its own.
-        let beats = one().connect_lazy_with(options.clone().options(WRITER));
+        let beats = one().connect_lazy_with(options.clone().options(writing()));
         let readers = PoolOptions::<Postgres>::new().max_connections(4).acquire_timeout(ACQUIRE);
-        let readers = readers.connect_with(options).await?;
+        let readers = readers.connect_with(options.options(SESSION)).await?;
         let turn = sqlx::query_scalar("SELECT hashtextextended('cadre writes ' || $1, 0)")
             .bind(&server.schema)
             .fetch_one(&readers)
@@ -200,7 +204,7 @@ impl Engine {
 }
 
 /// How the server is reached, its identity proven unless it is this machine or the URL says otherwise.
-fn options(server: &Server) -> Result<PgConnectOptions, StoreError> {
+pub(super) fn options(server: &Server) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(&server.url).map_err(|_| StoreError::ServerUrl)?;
     let host = options.get_host();
     let here = options.get_socket().is_some()

@@ -144,6 +144,15 @@ impl Tx {
         row.map(|row| open(self.vault(), &row)).transpose()
     }
 
+    /// Every erasure, done or not, that Cadre ordered.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn erasures(&mut self) -> Result<Vec<Erasure>, StoreError> {
+        let rows = sql::query("SELECT * FROM erasure ORDER BY code").fetch_all(&mut self.conn).await?;
+        Ok(rows.iter().filter_map(|row| open(self.vault(), row).ok()).collect())
+    }
+
     /// The erasures that are under way. One that something else than Cadre ordered is left out, with a line in the log.
     ///
     /// # Errors

@@ -31,8 +31,6 @@ pub enum StoreError {
         "a gateway works on this practice: stop it first, or wait 15 s where it was killed (`cadre status` shows it)"
     )]
     Held,
-    #[error("this is SQLite's work: {remedy}")]
-    NotOfFile { remedy: &'static str },
     #[error("the file {path} can't be used: make its folder exist and writable for this user")]
     File {
         path: PathBuf,

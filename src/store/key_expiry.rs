@@ -72,4 +72,25 @@ impl Tx {
         }
         Ok(noted)
     }
+
+    /// Whether what is noted of a client's certificate can be relied on, or is said to be unknown. Without any note
+    /// nobody would be told of its end.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where it was changed or taken away; [`StoreError::Db`].
+    pub(super) async fn check_key_expiry(&mut self, id: ClientId) -> Result<(), StoreError> {
+        let client = match self.client(id).await {
+            // Named by itself.
+            Err(StoreError::Corrupt { .. } | StoreError::Tampered { .. }) => return Ok(()),
+            client => client?,
+        };
+        let Some(certificate) = client.and_then(|client| client.certificate) else { return Ok(()) };
+        let sql = "SELECT expires_at, mac FROM key_expiry WHERE client_id = $1";
+        let row = sql::query(sql).bind(id.0).fetch_optional(&mut self.conn).await?;
+        let corrupt = StoreError::Corrupt { table: TABLE, row: id.0 };
+        let Some(row) = row else { return Err(corrupt) };
+        let (expires, kept): (Option<i64>, &[u8]) = (row.get("expires_at")?, row.get("mac")?);
+        let good = expires == Some(0) || vault::same(&mac(self.vault(), id.0, Some(&certificate), expires), kept);
+        if good { Ok(()) } else { Err(corrupt) }
+    }
 }

@@ -53,6 +53,7 @@ mod moving;
 mod outbox;
 mod replay;
 mod returned;
+mod schema;
 mod sealed_letters;
 mod set_back;
 mod sql;
@@ -63,7 +64,7 @@ mod verify;
 
 pub use absence::{ABSENCES_CHANGED, Absence};
 pub use alert::{Alert, NewAlert};
-pub use backup::{beside, keep_aside, put_in_place, stage, unstage};
+pub use backup::{beside, file_url, keep_aside, name_copy, put_in_place, stage, unfinished, unstage};
 pub use breach::Rested;
 pub use care::{Before, Care};
 pub use census::Page;

@@ -30,11 +30,15 @@ pub enum Kept {
     LocumCopy,
     /// All of `therapist_key` and `therapist_offer` at once.
     TherapistKeys,
+    /// By the id that the client had.
+    Erasure,
+    /// By the client, of each who has a certificate.
+    KeyExpiry,
 }
 
 impl Kept {
     /// All of them; clients first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Client,
         Self::Message,
         Self::Body,
@@ -51,6 +55,8 @@ impl Kept {
         Self::Wordings,
         Self::LocumCopy,
         Self::TherapistKeys,
+        Self::Erasure,
+        Self::KeyExpiry,
     ];
 
     /// The table's name.
@@ -72,6 +78,8 @@ impl Kept {
             Self::Wordings => "frame_version",
             Self::LocumCopy => "locum_copy",
             Self::TherapistKeys => "therapist_key",
+            Self::Erasure => "erasure",
+            Self::KeyExpiry => "key_expiry",
         }
     }
 
@@ -92,6 +100,8 @@ impl Kept {
             Self::FrameLetter => "SELECT outbox_id FROM frame_letter ORDER BY outbox_id",
             Self::LocumCopy => "SELECT DISTINCT message_id FROM locum_copy ORDER BY message_id",
             Self::Wordings | Self::TherapistKeys => "SELECT 0",
+            Self::Erasure => "SELECT client_id FROM erasure ORDER BY client_id",
+            Self::KeyExpiry => "SELECT id FROM client WHERE certificate IS NOT NULL ORDER BY id",
         }
     }
 
@@ -108,7 +118,10 @@ impl Kept {
             Self::Alert => "SELECT c.code FROM alert r JOIN client c ON c.id = r.client_id WHERE r.id = $1",
             Self::KeyOffer => "SELECT c.code FROM key_offer r JOIN client c ON c.id = r.client_id WHERE r.id = $1",
             Self::Consent => "SELECT c.code FROM consent r JOIN client c ON c.id = r.client_id WHERE r.id = $1",
-            Self::Enrolment | Self::PdfChannel | Self::Card => "SELECT code FROM client WHERE id = $1",
+            Self::Enrolment | Self::PdfChannel | Self::Card | Self::KeyExpiry => {
+                "SELECT code FROM client WHERE id = $1"
+            }
+            Self::Erasure => "SELECT code FROM erasure WHERE client_id = $1",
             Self::Absence | Self::Wordings | Self::TherapistKeys => return None,
         })
     }
@@ -155,6 +168,8 @@ impl Tx {
             Kept::Wordings => self.check_wordings().await,
             Kept::LocumCopy => self.check_locum_copies(MessageRow(row)).await,
             Kept::TherapistKeys => self.check_therapist_keys().await,
+            Kept::Erasure => self.check_erasures(row).await,
+            Kept::KeyExpiry => self.check_key_expiry(ClientId(row)).await,
         }
     }
 
@@ -196,10 +211,34 @@ impl Tx {
     }
 
     async fn check_locum_copies(&mut self, letter: MessageRow) -> Result<(), StoreError> {
+        self.copies_of(letter).await.map(drop)
+    }
+
+    /// A letter's copies for locums that are still kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where one is another letter's or was changed; [`StoreError::Db`].
+    pub async fn copies_of(&mut self, letter: MessageRow) -> Result<Vec<(TherapistId, Vec<u8>)>, StoreError> {
         let sql = "SELECT locum FROM locum_copy WHERE message_id = $1";
         let locums: Vec<String> = sql::scalar(sql).bind(letter.0).fetch_all(&mut self.conn).await?;
-        for locum in locums {
-            self.locum_copy(letter, &TherapistId(locum)).await?;
+        let mut copies = Vec::new();
+        for locum in locums.into_iter().map(TherapistId) {
+            let copy = self.locum_copy(letter, &locum).await?;
+            copies.extend(copy.map(|copy| (locum, copy)));
+        }
+        Ok(copies)
+    }
+
+    async fn check_erasures(&mut self, client: i64) -> Result<(), StoreError> {
+        let sql = "SELECT code FROM erasure WHERE client_id = $1";
+        let codes: Vec<String> = sql::scalar(sql).bind(client).fetch_all(&mut self.conn).await?;
+        for code in codes {
+            // One that isn't written as Cadre writes codes is found by nobody.
+            let known = match code.parse() {
+                Ok(code) => self.erasure(&code).await?.is_some(),
+                Err(_) => false,
+            };
+            held_to(known, "erasure", client)?;
         }
         Ok(())
     }

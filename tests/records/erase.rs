@@ -5,12 +5,12 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::{COPIES, outside};
+use super::outside;
 use crate::common::lab::PATIENCE;
 use crate::common::ledger::{hex, lying, reading, sql};
 use crate::common::mail::find;
 use crate::common::play::{Play, says};
-use crate::common::postgres::{Place, left_out};
+use crate::common::postgres::Place;
 use crate::common::scene::{OFFICE, march};
 use crate::common::{Answer, Letter, canary};
 
@@ -245,9 +245,6 @@ fn who_still_reads_the_erased_is_waited_for() -> Result<()> {
 /// A backup from before brings the person back, and `restore` sees to it that they go again.
 #[test]
 fn a_restore_brings_nobody_back_who_was_erased() -> Result<()> {
-    if left_out(COPIES) {
-        return Ok(());
-    }
     let play = Play::new()?;
     let s = &play.scene;
     treated(&play)?;
