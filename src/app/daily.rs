@@ -84,14 +84,14 @@ async fn look_at(ctx: &Context, tx: &mut Tx, page: &Page, now: DateTime<Utc>) ->
     Ok(())
 }
 
-/// Reads when the keys that were pinned since the last look expire: `status` looks at those of whom it isn't known.
+/// Reads when the keys that were pinned since the last look expire.
 async fn new_keys(ctx: &Context, now: DateTime<Utc>) -> Result<(), AppError> {
-    let unknown = ctx.store.read().await?.keys_expiring(DateTime::UNIX_EPOCH).await?;
+    let unknown = ctx.store.read().await?.keys_unread(PAGE).await?;
     if unknown.is_empty() {
         return Ok(());
     }
     let mut tx = ctx.store.begin().await?;
-    for id in unknown.into_iter().take(PAGE as usize) {
+    for id in unknown {
         match tx.client(id).await {
             Ok(Some(client)) => {
                 note_expiry(ctx, &mut tx, &client, now).await?;

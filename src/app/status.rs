@@ -344,10 +344,16 @@ async fn originals(config: &Config, tx: &mut Tx) -> Result<u64, StoreError> {
     Ok(pending)
 }
 
+/// So many certificates of which nobody has noted yet when they end are looked at here.
+const UNREAD_KEYS: u32 = 100;
+
 /// Those whose keys end soon; a record that was changed by something else is left to its own alarm.
 async fn ending_keys(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Client>, StoreError> {
     let mut clients = Vec::new();
-    for id in tx.keys_expiring(now + KEY_WARNING).await? {
+    let mut ending = tx.keys_expiring(now + KEY_WARNING).await?;
+    // A practice that was just brought up to date has many: the daemon's next looks read them.
+    ending.extend(tx.keys_unread(UNREAD_KEYS).await?);
+    for id in ending {
         match tx.client(id).await {
             Ok(client) => clients.extend(client.filter(|client| client.state.in_treatment())),
             Err(StoreError::Tampered { .. } | StoreError::Corrupt { .. }) => {}

@@ -39,13 +39,24 @@ impl Tx {
         Ok(())
     }
 
-    /// Clients whose key expires by then or has, and those of whom it isn't known yet; the earliest first.
+    /// Clients whose key expires by then or has; the earliest first.
     ///
     /// # Errors
     /// [`StoreError::Db`].
     pub async fn keys_expiring(&mut self, by: DateTime<Utc>) -> Result<Vec<ClientId>, StoreError> {
-        let sql = "SELECT client_id FROM key_expiry WHERE expires_at <= $1 ORDER BY expires_at, client_id";
+        let sql = "SELECT client_id FROM key_expiry WHERE expires_at > 0 AND expires_at <= $1 \
+                   ORDER BY expires_at, client_id";
         let ids: Vec<i64> = sql::scalar(sql).bind(micros(by)).fetch_all(&mut self.conn).await?;
+        Ok(ids.into_iter().map(ClientId).collect())
+    }
+
+    /// Clients of whose key it isn't known yet when it expires, at most so many.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub async fn keys_unread(&mut self, limit: u32) -> Result<Vec<ClientId>, StoreError> {
+        let sql = "SELECT client_id FROM key_expiry WHERE expires_at = 0 ORDER BY client_id LIMIT $1";
+        let ids: Vec<i64> = sql::scalar(sql).bind(i64::from(limit)).fetch_all(&mut self.conn).await?;
         Ok(ids.into_iter().map(ClientId).collect())
     }
 
