@@ -1,77 +1,25 @@
 //! `cadre init` typed by hand: the built program on a terminal of its own, the laboratory's servers as the mailbox.
 
 mod common;
+#[path = "autoconfig/web.rs"]
+mod web;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use common::lab::{ClosedPort, PASSWORD};
+use common::terminal::{Terminal, plain};
 use common::{Lab, LabOptions, Output, Person, Practice};
-use rexpect::session::{PtySession, spawn_command};
+use web::{FILE, Web, found};
 
-/// What a slow machine needs; where all goes well it costs nothing.
-const PATIENCE: u64 = 120_000;
 const ADDRESS: &str = "ecrire@cabinet.example";
 const COLUMNS: usize = 60;
 
-/// A window of 60 columns, and everything that was shown in it.
-struct Terminal {
-    session: PtySession,
-    seen: String,
-}
-
-impl Terminal {
-    fn open(args: &[&str]) -> Result<Self> {
-        let mut command = Command::new("sh");
-        // The shell sets the window's size, then becomes the program; its own status is the program's.
-        command.args(["-c", &format!("stty cols {COLUMNS} rows 40 && exec \"$@\"; exit 99"), "sh"]);
-        command.arg(Practice::built_binary()?).args(args).env("TERM", "xterm").env_remove("NO_COLOR");
-        Ok(Self { session: spawn_command(command, Some(PATIENCE))?, seen: String::new() })
-    }
-
-    /// Waits for these words, wherever the window's edge has broken them.
-    fn sees(&mut self, words: &str) -> Result<()> {
-        let broken = regex::escape(words).replace(' ', "(?:\\s|\x1b\\[[0-9;]*m)+");
-        let found = self.session.exp_regex(&broken);
-        let (before, words) = found.with_context(|| format!("waited for {words:?} after:\n{}", self.seen))?;
-        self.seen.push_str(&before);
-        self.seen.push_str(&words);
-        Ok(())
-    }
-
-    /// Waits for the prompt, then types.
-    fn types(&mut self, prompt: &str, line: &str) -> Result<()> {
-        self.sees(prompt)?;
-        self.sees(": ")?;
-        self.session.send_line(line)?;
-        Ok(())
-    }
-
-    /// Everything to the end, and the exit status.
-    fn ends(mut self) -> Result<(i32, String)> {
-        self.seen.push_str(&self.session.exp_eof()?);
-        match self.session.process().wait()? {
-            rexpect::process::WaitStatus::Exited(_, status) => Ok((status, self.seen)),
-            other => anyhow::bail!("{other:?}\n{}", self.seen),
-        }
-    }
-
-    /// A question and its answer, for many.
-    fn all(&mut self, answers: &[(&str, &str)]) -> Result<()> {
-        answers.iter().try_for_each(|(prompt, line)| self.types(prompt, line))
-    }
-}
-
-/// Without colours and what a spinner drew.
-fn plain(text: &str) -> String {
-    let escape = regex::Regex::new("\x1b\\[[0-9;?]*[A-Za-z]").expect("a sound expression");
-    // The session gives each octet as a character.
-    let octets: Vec<u8> = text.chars().filter_map(|c| u8::try_from(c).ok()).collect();
-    let text = String::from_utf8_lossy(&octets).into_owned();
-    escape.replace_all(&text, "").replace('\r', "\n")
+fn open(args: &[&str]) -> Result<Terminal> {
+    Terminal::of(Command::new(Practice::built_binary()?).args(args), COLUMNS)
 }
 
 fn cadre(args: &[&str]) -> Result<Output> {
@@ -102,7 +50,7 @@ fn a_practice_is_made_by_hand_and_its_mail_goes_through() -> Result<()> {
     let closed = ClosedPort::new()?;
     let (folder, stick_path, ca_file) = (path(&dir), path(&stick), path(&lab.ca_file()));
 
-    let mut at = Terminal::open(&["init", &folder, "--ca-file", &ca_file, "--no-lookup"])?;
+    let mut at = open(&["init", &folder, "--ca-file", &ca_file, "--no-lookup"])?;
     at.types("Name", "?")?;
     at.sees("For example: Cabinet Exemple")?;
     at.types("Name", "Cabinet Exemple")?;
@@ -199,7 +147,7 @@ fn an_interrupted_conversation_leaves_nothing_behind() -> Result<()> {
     let dir = folder.path().join("practice");
     // At a question, and at a password, where the echo is off.
     for at_password in [false, true] {
-        let mut at = Terminal::open(&["init", &path(&dir), "--no-lookup", "--no-try"])?;
+        let mut at = open(&["init", &path(&dir), "--no-lookup", "--no-try"])?;
         if at_password {
             at.all(&PRACTICE)?;
             at.all(&[("Provider", "ovh"), ("Take these", "")])?;
@@ -209,17 +157,17 @@ fn an_interrupted_conversation_leaves_nothing_behind() -> Result<()> {
             at.sees("Name")?;
             at.sees(": ")?;
         }
-        at.session.send_control('c')?;
+        at.control('c')?;
         let (status, seen) = at.ends()?;
         assert_eq!(status, 130, "{seen}");
         assert!(seen.contains("nothing was made"), "{seen}");
         assert!(fs::read_dir(folder.path())?.next().is_none(), "something was left behind");
     }
     // The terminal goes away.
-    let mut at = Terminal::open(&["init", &path(&dir)])?;
+    let mut at = open(&["init", &path(&dir)])?;
     at.sees("Name")?;
     at.sees(": ")?;
-    at.session.send_control('d')?;
+    at.control('d')?;
     let (status, _) = at.ends()?;
     assert_eq!(status, 1);
     assert!(fs::read_dir(folder.path())?.next().is_none(), "something was left behind");
@@ -230,12 +178,53 @@ fn an_interrupted_conversation_leaves_nothing_behind() -> Result<()> {
 fn a_provider_without_imap_is_named_before_anything_else_is_asked() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("practice");
-    let mut at = Terminal::open(&["init", &path(&dir)])?;
+    let mut at = open(&["init", &path(&dir)])?;
     at.all(&[("Name", "Cabinet"), ("Address", "cabinet@tutanota.com"), ("Language", ""), ("Country", "")])?;
     at.types("Time zone", "")?;
     let (status, seen) = at.ends()?;
     assert_eq!(status, 1, "{seen}");
     assert!(seen.contains("no IMAP") && !dir.exists(), "{seen}");
+    Ok(())
+}
+
+/// Settings that a domain publishes are shown and taken by Enter; where none are, the servers are asked for.
+#[test]
+fn the_domain_is_asked_for_its_settings_where_somebody_agrees() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path().join("practice");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let place = "/.well-known/autoconfig/mail/config-v1.1.xml";
+    for published in [true, false] {
+        let answers = |_| if published { [(place, found(FILE))].into() } else { [].into() };
+        let web = runtime.block_on(Web::start(answers))?;
+        let ca_file = folder.path().join("ca.pem");
+        fs::write(&ca_file, &web.ca_file)?;
+        let mut command = Command::new(Practice::built_binary()?);
+        command.args(["init", &path(&dir), "--no-try", "--ca-file", &path(&ca_file)]);
+        command.env("CADRE_AUTOCONFIG_PORT", web.port.to_string());
+        let mut at = Terminal::of(&command, COLUMNS)?;
+        at.all(&[("Name", "Cabinet Exemple"), ("Address", "ecrire@localhost"), ("Language", ""), ("Country", "")])?;
+        at.all(&[("Time zone", ""), ("Provider", "")])?;
+        at.sees("which one isn't sent")?;
+        at.types("Ask for them", "")?;
+        if published {
+            at.sees("localhost publishes settings.")?;
+            at.sees("IMAP imap.cabinet.example port 993, implicit; user name ecrire@localhost")?;
+            at.sees("SMTP smtp.cabinet.example port 587, starttls; user name ecrire")?;
+            at.types("Take these", "")?;
+            at.sees("Password of the mailbox")?;
+            at.sees("shown): ")?;
+        } else {
+            at.sees("Nothing is published there")?;
+            at.sees("IMAP server")?;
+            at.sees(": ")?;
+        }
+        at.control('c')?;
+        let (status, seen) = at.ends()?;
+        assert_eq!(status, 130, "{seen}");
+        let asked = web.asked.lock().map(|asked| asked.join("\n")).unwrap_or_default();
+        assert!(asked.contains(place) && !asked.contains("ecrire"), "{asked}");
+    }
     Ok(())
 }
 

@@ -48,11 +48,21 @@ pub struct Place {
 
 /// The places that a domain's owner uses, the first first.
 pub fn places(domain: &str) -> [Place; 2] {
-    let place = |host: String, path: &str| Place { host, port: 443, path: path.to_owned() };
+    let port = https();
+    let place = |host: String, path: &str| Place { host, port, path: path.to_owned() };
     [
         place(format!("autoconfig.{domain}"), "/mail/config-v1.1.xml"),
         place(domain.to_owned(), "/.well-known/autoconfig/mail/config-v1.1.xml"),
     ]
+}
+
+/// The port of HTTPS; with `CADRE_AUTOCONFIG_PORT` a test's own, which needn't be root for it.
+fn https() -> u16 {
+    #[cfg(debug_assertions)]
+    if let Some(port) = std::env::var("CADRE_AUTOCONFIG_PORT").ok().and_then(|port| port.parse().ok()) {
+        return port;
+    }
+    443
 }
 
 /// The first sound file of these places, for this address; `ca_file` is an extra root certificate, PEM.

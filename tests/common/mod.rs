@@ -17,6 +17,7 @@ pub mod practice;
 pub mod registry;
 pub mod scene;
 pub mod sink;
+pub mod terminal;
 pub mod wire;
 
 pub use canary::canary;
