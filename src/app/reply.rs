@@ -101,11 +101,15 @@ pub(super) async fn answered(mail: &Mail<'_>, tx: &mut Tx, client: &Client) -> R
         };
         // A letter that the therapist names has been read, in the folder if not yet in a forward.
         let named = mail.newest_named_at.is_some_and(|at| letter.at <= at);
-        // Passed on while the clock was ahead: read long ago, whatever was written on it.
-        let passed_on = passed_on.map(|at| if at > mail.now { DateTime::UNIX_EPOCH } else { at });
-        if let Some(at) = passed_on.or_else(|| named.then_some(letter.at)) {
-            forwarded.push(Forwarded { row: letter.id, at });
-        }
+        let (since, at) = match passed_on {
+            // While the clock was ahead: read long ago, whatever was written on it.
+            Some(at) if at > mail.now => (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
+            Some(at) if letter.state == MessageState::Released => (at, at),
+            Some(at) => (letter.at, at),
+            None if named => (letter.at, letter.at),
+            None => continue,
+        };
+        forwarded.push(Forwarded { row: letter.id, since, at });
     }
     let rows = covered(&forwarded, mail.newest_named, mail.signed_at);
     let (covered, uncovered): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| rows.contains(&letter.id));

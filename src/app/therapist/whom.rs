@@ -60,7 +60,7 @@ impl Mail<'_> {
         };
         // Of the one who is answered, and nobody else: what it quotes and where it hangs follow from it.
         letters.retain(|letter| letter.client == client.as_ref().map(|client| client.id));
-        let newest = letters.into_iter().max_by_key(|letter| letter.at);
+        let newest = letters.into_iter().max_by_key(|letter| (letter.at, letter.id));
         self.newest_named_at = newest.as_ref().map(|message| message.at);
         self.newest_named = newest.map(|message| message.id);
         Ok(Ok(client))

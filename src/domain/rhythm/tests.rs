@@ -348,7 +348,7 @@ fn one_digest_a_slot_day_and_one_after_downtime() {
 
 #[test]
 fn a_reply_covers_the_letters_it_could_have_seen() {
-    let letter = |row, at: &str| Forwarded { row: MessageRow(row), at: utc(at) };
+    let letter = |row, at: &str| Forwarded { row: MessageRow(row), since: utc(at), at: utc(at) };
     let rows = |rows: &[i64]| rows.iter().map(|r| MessageRow(*r)).collect::<Vec<_>>();
     // Letter 5 was held and passed on last.
     let letters = [letter(4, "2026-03-02 06:00"), letter(6, "2026-03-02 06:00"), letter(5, "2026-03-02 12:00")];
@@ -359,6 +359,19 @@ fn a_reply_covers_the_letters_it_could_have_seen() {
     assert_eq!(covered(&letters, None, signed), rows(&[4, 6]));
     assert_eq!(covered(&letters, Some(MessageRow(2)), signed), rows(&[]), "a forward of an earlier turn");
     assert_eq!(covered(&[], None, signed), rows(&[]));
+    // Two gateways passed them on in another order than they came in; a server put the last but one off for a day.
+    let letter = |row, since: &str, at: &str| Forwarded { row: MessageRow(row), since: utc(since), at: utc(at) };
+    let letters = [
+        letter(1, "2026-03-02 06:00", "2026-03-02 06:03"),
+        letter(2, "2026-03-02 06:01", "2026-03-02 06:02"),
+        letter(3, "2026-03-02 06:02", "2026-03-03 06:02"),
+        letter(4, "2026-03-02 06:03", "2026-03-02 06:03"),
+    ];
+    assert_eq!(covered(&letters, Some(MessageRow(1)), signed), rows(&[1]), "the second came later");
+    assert_eq!(covered(&letters, Some(MessageRow(2)), signed), rows(&[1, 2]), "both lay before the therapist");
+    assert_eq!(covered(&letters, Some(MessageRow(4)), signed), rows(&[1, 2, 4]), "the third did not");
+    assert_eq!(covered(&letters, Some(MessageRow(2)), utc("2026-03-02 06:02")), rows(&[2]), "nor did the first");
+    assert_eq!(covered(&letters, None, signed), rows(&[1, 2, 4]));
 }
 
 #[test]

@@ -9,31 +9,36 @@ use crate::model::MessageRow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forwarded {
     pub row: MessageRow,
+    /// Since when it was to be passed on: its arrival; for one that was held, its release.
+    pub since: DateTime<Utc>,
     /// When its forward was handed over for sending.
     pub at: DateTime<Utc>,
 }
 
-/// The letters that a reply covers, in the order in which they were forwarded.
+/// The letters that a reply covers, in the order in which they came.
 ///
 /// `letters` are the forwarded letters of the open turn (in any order). With a forward named in its
 /// References, a reply covers the letters up to and including the newest one named; a forward of an
 /// earlier turn is found by its place in the order of rows. Without one it covers all that were
 /// forwarded before its signature time.
+///
+/// Forwards can leave in another order than the letters came in: several gateways send, a server puts one off. So an
+/// older letter counts where its forward had left when the reply was signed, a later one never.
 pub fn covered(
     letters: &[Forwarded],
     newest_referenced: Option<MessageRow>,
     signed_at: DateTime<Utc>,
 ) -> Vec<MessageRow> {
+    let place = |letter: &Forwarded| (letter.since, letter.row);
     let mut ordered = letters.to_vec();
-    ordered.sort_by_key(|letter| (letter.at, letter.row));
-    let within: Vec<Forwarded> = match newest_referenced {
-        None => ordered.into_iter().filter(|letter| letter.at < signed_at).collect(),
-        Some(newest) => match ordered.iter().position(|letter| letter.row == newest) {
-            Some(last) => ordered.into_iter().take(last + 1).collect(),
-            None => ordered.into_iter().filter(|letter| letter.row < newest).collect(),
-        },
-    };
-    within.into_iter().map(|letter| letter.row).collect()
+    ordered.sort_by_key(place);
+    let named = newest_referenced.map(|row| (row, letters.iter().find(|letter| letter.row == row)));
+    ordered.retain(|letter| match named {
+        None => letter.at < signed_at,
+        Some((_, Some(named))) => place(letter) <= place(named) && (letter.at <= named.at || letter.at < signed_at),
+        Some((row, None)) => letter.row < row,
+    });
+    ordered.into_iter().map(|letter| letter.row).collect()
 }
 
 /// What a filed letter does to its client's turn. Without a slot it is due at no known time.
