@@ -192,7 +192,8 @@ impl Practice {
         Ok(fs::rename(new, self.clock_file())?)
     }
 
-    fn clock_file(&self) -> PathBuf {
+    /// Where its programs read the time that [`Practice::set_time`] set.
+    pub fn clock_file(&self) -> PathBuf {
         self.dir.join(".clock")
     }
 
