@@ -20,6 +20,7 @@ use crate::domain::rhythm::{RhythmError, Schedule};
 use crate::letters::{Letters, LettersError, Line, Lines, LinesError, Reader};
 use crate::mime::Limits;
 use crate::model::{Address, Channel, ClientId, Language, MessageRow, TherapistId};
+use crate::notify::Pulse;
 use crate::pgp::{CertError, Certificate, KeyError, PracticeKey};
 use crate::secret::Password;
 use crate::store::{ABSENCES_CHANGED, Absence, Client, Store, StoreError, THERAPIST_KEYS_CHANGED, Vault};
@@ -155,6 +156,8 @@ pub struct Context {
     pub to_send: Arc<Notify>,
     /// Somebody is in danger: alarm commands are run at once.
     pub called: Arc<Notify>,
+    /// The daemon's signs of life.
+    pub pulse: Arc<Pulse>,
     pub limits: Limits,
     certificates: Mutex<HashMap<ClientId, CachedCertificate>>,
     /// Copies that this process has committed and never tried to append: they can't be in their folder yet.
@@ -222,7 +225,7 @@ impl Context {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
         let files = Files::read(&config)?;
         let store = database::open(&config).await?;
-        Self::with(config, files, clock, store, Arc::default(), Arc::default()).await
+        Self::with(config, files, clock, store).await
     }
 
     /// The same daemon with another configuration: everything is read anew but the database, which stays open. What
@@ -232,18 +235,14 @@ impl Context {
     /// [`StartError`].
     pub async fn reopened(&self, config: Config) -> Result<Self, StartError> {
         let files = Files::read(&config)?;
-        let (to_send, called) = (Arc::clone(&self.to_send), Arc::clone(&self.called));
-        Self::with(config, files, self.clock.clone(), self.store.clone(), to_send, called).await
+        let mut new = Self::with(config, files, self.clock.clone(), self.store.clone()).await?;
+        new.to_send = Arc::clone(&self.to_send);
+        new.called = Arc::clone(&self.called);
+        new.pulse = Arc::clone(&self.pulse);
+        Ok(new)
     }
 
-    async fn with(
-        config: Config,
-        files: Files,
-        clock: Clock,
-        store: Store,
-        to_send: Arc<Notify>,
-        called: Arc<Notify>,
-    ) -> Result<Self, StartError> {
+    async fn with(config: Config, files: Files, clock: Clock, store: Store) -> Result<Self, StartError> {
         let ctx = Self {
             limits: Limits::for_message(config.intake.max_message),
             config,
@@ -259,8 +258,9 @@ impl Context {
             letters: files.letters,
             lines: files.lines,
             lexicon: files.lexicon,
-            to_send,
-            called,
+            to_send: Arc::default(),
+            called: Arc::default(),
+            pulse: Pulse::start(),
             certificates: Mutex::new(HashMap::new()),
             untried_copies: Mutex::new(HashSet::new()),
             autocrypt: Mutex::new(None),

@@ -84,6 +84,7 @@ async fn join(ctx: &Context, slot: &Slot, gone: &mut Vec<String>) -> Result<(), 
 /// The same, while the database can't be asked again and again until `stop`.
 async fn join_sometime(ctx: &Context, slot: &Slot, gone: &mut Vec<String>, stop: &mut channel::Receiver<bool>) -> bool {
     while !*stop.borrow() {
+        ctx.pulse.beat();
         match join(ctx, slot, gone).await {
             Ok(()) => return true,
             Err(error) => {

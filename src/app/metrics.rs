@@ -25,7 +25,7 @@ use crate::store::StoreError;
 
 /// Who asks again within this time gets the same answer: a flood of questions is no load on the database.
 const FRESH_FOR: Duration = Duration::from_millis(900);
-/// A daemon that hasn't finished a round for so long is stuck.
+/// A daemon that gave no sign of life for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(300);
 /// A place that can't be opened is tried again after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -89,7 +89,8 @@ impl Desk {
                 Err(_) => Page::text(503, "the database can't be read\n"),
             },
             "/healthz" => {
-                let late = self.rounds.borrow().as_ref().map(|round| round.at.elapsed() > STUCK_AFTER);
+                let begun = self.rounds.borrow().is_some();
+                let late = begun.then(|| self.live.borrow().pulse.silent_for() > STUCK_AFTER);
                 health_page(late, self.state().await.as_deref().ok())
             }
             _ => Page::text(404, "/metrics and /healthz are here\n"),
@@ -119,12 +120,12 @@ pub(super) async fn of(ctx: &Context) -> Result<State, StoreError> {
     status::read(&ctx.config, &ctx.store, &Staff::of(ctx), true, ctx.clock.now()).await
 }
 
-/// 200, or 503 with the causes, a line each. `late`: whether the last round is too long ago; None before the first.
+/// 200, or 503 with the causes, a line each. `late`: whether the last sign of life is too long ago; None before the first round.
 fn health_page(late: Option<bool>, state: Option<&State>) -> Page {
     let mut causes = Vec::new();
     match late {
         None => causes.push("the first round isn't finished yet"),
-        Some(true) => causes.push("no round was finished for five minutes"),
+        Some(true) => causes.push("nothing was done for five minutes"),
         Some(false) => {}
     }
     match state {

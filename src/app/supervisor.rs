@@ -71,7 +71,6 @@ async fn note_sent(store: &Store, sent: Sent, now: DateTime<Utc>) -> Result<(), 
 /// One look at the clock and the outbox, finished.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
-    pub at: tokio::time::Instant,
     /// Neither the database nor the submission server failed in it.
     pub good: bool,
 }
@@ -405,8 +404,8 @@ async fn outbox_loop(
             }
             Err(error) => note_trouble(&ctx, &error, "the outbox couldn't be worked on").await,
         }
-        crate::notify::watchdog();
-        rounds.send_replace(Some(Round { at: tokio::time::Instant::now(), good }));
+        ctx.pulse.beat();
+        rounds.send_replace(Some(Round { good }));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = wake.filed.notified() => {}

@@ -1,6 +1,7 @@
 //! SIGHUP: what can be changed changes between two passes; what can't be used changes nothing.
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +12,7 @@ use super::common::Daemon;
 use super::common::lab::{PASSWORD, PATIENCE, wait};
 use super::common::ledger::states;
 use super::common::scene::{Scene, march};
+use super::common::sink::Answer;
 use super::{filed, letter, scene};
 
 const TAKEN: &str = "the configuration was read again";
@@ -193,6 +195,36 @@ fn systemd_hears_when_it_begins_to_read_and_when_it_is_ready_again() -> Result<(
     daemon.end()?;
     ensure!(next()? == "STOPPING=1");
     Ok(())
+}
+
+#[test]
+fn systemd_hears_that_the_work_goes_on_while_a_server_takes_its_time_for_a_mail() -> Result<()> {
+    let mut scene = scene()?;
+    let path = scene.practice.dir.join("notify");
+    let socket = UnixDatagram::bind(&path)?;
+    scene.practice.env("NOTIFY_SOCKET", &path.display().to_string());
+    scene.practice.env("WATCHDOG_USEC", "400000");
+    let (came, coming) = mpsc::channel();
+    let (go, waiting) = mpsc::channel::<()>();
+    scene.lab.sink.as_ref().context("the light laboratory has a listener")?.rule(move |_, _| {
+        let _ = (came.send(()), waiting.recv());
+        Answer::Accept
+    });
+    let mut daemon = scene.practice.spawn_run()?;
+    letter(&scene, "Une lettre.\n")?;
+    coming.recv_timeout(PATIENCE)?;
+    // What was said before.
+    let mut buffer = [0; 512];
+    socket.set_nonblocking(true)?;
+    while socket.recv(&mut buffer).is_ok() {}
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    for _ in 0..5 {
+        let length = socket.recv(&mut buffer)?;
+        ensure!(&buffer[..length] == b"WATCHDOG=1");
+    }
+    drop(go);
+    daemon.end()
 }
 
 fn monotonic() -> Result<Duration> {

@@ -12,7 +12,6 @@ use crate::domain::delivery::Outcome;
 use crate::failpoint::failpoint;
 use crate::model::Address;
 use crate::net::{NetError, SendOutcome, SendResult, SmtpSubmitter, Stage};
-use crate::notify;
 use crate::store::StoreError;
 
 /// Results that are committed together when many mails leave: a commit costs more than a mail.
@@ -80,7 +79,7 @@ impl Line {
     }
 
     async fn hand_over(&mut self, claimed: Claimed, total: &mut Sent) -> Result<Ended, AppError> {
-        notify::watchdog();
+        self.ctx.pulse.beat();
         let (outcome, error, word) = if total.unreachable {
             // Nobody answered the one before: the rest of the batch waits too, without dialling.
             (Outcome::Unreachable, None, "smtp-unreachable".to_owned())
@@ -129,9 +128,11 @@ impl Line {
         let envid = claimed.row.mail_id.as_deref().and_then(|id| id.split('@').next());
         let from: Option<&Address> = if null { None } else { Some(&practice) };
         let to = std::slice::from_ref(&claimed.to);
-        let mut outcome = self.smtp.send_tracked(from, to, &claimed.bytes, envid).await;
+        // Each step of the dialogue has its time, ten minutes after the dot; none of them is a reason to be restarted.
+        let pulse = &self.ctx.pulse;
+        let mut outcome = pulse.while_it_takes(self.smtp.send_tracked(from, to, &claimed.bytes, envid)).await;
         if outcome.refused_null_path() && !outcome.refused_size() {
-            outcome = self.smtp.send_tracked(Some(&practice), to, &claimed.bytes, envid).await;
+            outcome = pulse.while_it_takes(self.smtp.send_tracked(Some(&practice), to, &claimed.bytes, envid)).await;
             if outcome.stage > Stage::MailFrom {
                 let mut tx = self.ctx.store.begin().await?;
                 tx.set_meta(NULL_PATH_REFUSED, "1").await?;
