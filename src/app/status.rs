@@ -32,6 +32,8 @@ const FAILED_WITHIN: TimeDelta = TimeDelta::days(3);
 const REQUESTS_WITHIN: TimeDelta = TimeDelta::days(7);
 /// A mailbox that wasn't read for so long needs a look.
 const SILENT_FOR: TimeDelta = TimeDelta::minutes(35);
+/// Of therapists and clients whose key ends soon, so many are named each.
+const KEYS_NAMED: usize = 3;
 /// An erasure waits a week for the last letter at most; one that is older can't be done.
 const STUCK_ERASURE: TimeDelta = TimeDelta::days(8);
 
@@ -443,11 +445,19 @@ fn todo(state: &State) -> Vec<Todo> {
         let what = "an erasure that was ordered is not done";
         todo.push(Todo::new(what, "`cadre client erase CODE` again says what it waits for"));
     }
-    for key in &state.keys {
+    keys_to_do(state, &mut todo);
+    todo
+}
+
+/// Keys that end soon: the practice's and the archive's, and of the others' those that end first.
+fn keys_to_do(state: &State, todo: &mut Vec<Todo>) {
+    let ending = |key: &&KeyEnd| key.expires.is_some_and(|at| at - state.at <= KEY_WARNING);
+    let mut ending: Vec<&KeyEnd> = state.keys.iter().filter(ending).collect();
+    let ours = |key: &KeyEnd| matches!(key.whose, Role::Practice | Role::Archive);
+    ending.sort_by_key(|key| (!ours(key), key.expires));
+    let named = ending.iter().filter(|key| ours(key)).count() + KEYS_NAMED;
+    for key in ending.iter().take(named) {
         let (Some(expires), Some(days)) = (key.expires, key.days) else { continue };
-        if expires - state.at > KEY_WARNING {
-            continue;
-        }
         let word = if expires <= state.at { "expired" } else { "expires" };
         let what = format!("the key of {} {word} on {}", key.whose, expires.format("%Y-%m-%d"));
         let remedy = match &key.whose {
@@ -457,7 +467,11 @@ fn todo(state: &State) -> Vec<Todo> {
         };
         todo.push(Todo { fault: key.whose == Role::Practice && days <= 0, ..Todo::new(what, remedy) });
     }
-    todo
+    let more = ending.len().saturating_sub(named);
+    if let Some(last) = ending.last().and_then(|key| key.expires).filter(|_| more > 0) {
+        let what = format!("{more} more key(s) of therapists and clients expire by {}", last.format("%Y-%m-%d"));
+        todo.push(Todo::new(what, "their owners prolong them, and have been told; `cadre status --json` has each"));
+    }
 }
 
 /// What the last SIGHUP leaves to do.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::context::Context;
-use crate::model::{ClientCode, ClientState, Direction, Kind, MessageRow, MessageState};
+use crate::model::{ClientCode, ClientState, Direction, MessageRow, MessageState};
 use crate::pgp::{Certificate, recipients};
 use crate::store::{JournalReport, Kept, Message, StoreError, Tx};
 
@@ -22,7 +22,7 @@ pub enum What {
     ReadableHere,
     #[error("waits to leave and is not sealed to the practice's key, or to another one too")]
     NotForPractice,
-    #[error("is gone: the letter has no body")]
+    #[error("is gone: there is no body")]
     Missing,
 }
 
@@ -126,16 +126,26 @@ async fn row_fault(
     }
 }
 
-/// A letter that was filed has a body for as long as its client is known.
+/// Whether there is a body, for as long as the client is known. Not always of what was sent: a copy that couldn't be made
+/// is no reason to keep what the practice's key opens.
+const fn has_body(message: &Message) -> bool {
+    match message.direction {
+        Direction::In => matches!(message.state, MessageState::Filed | MessageState::Held | MessageState::Released),
+        Direction::Out => matches!(message.state, MessageState::Waiting | MessageState::Held | MessageState::Leaving),
+    }
+}
+
 async fn missing_body(tx: &mut Tx, row: MessageRow) -> Result<Option<What>, StoreError> {
-    let Some(message) = tx.message(row).await? else { return Ok(None) };
-    let filed = message.kind == Kind::Letter && matches!(message.state, MessageState::Filed | MessageState::Released);
-    let Some(client) = message.client.filter(|_| filed) else { return Ok(None) };
-    let known = match tx.client(client).await {
-        Ok(client) => client.is_some_and(|client| client.state != ClientState::Erased),
-        // Named by itself.
-        Err(StoreError::Corrupt { .. } | StoreError::Tampered { .. }) => false,
-        Err(error) => return Err(error),
+    let Some(message) = tx.message(row).await?.filter(has_body) else { return Ok(None) };
+    let known = match message.client {
+        // Somebody's who is no client yet.
+        None => true,
+        Some(client) => match tx.client(client).await {
+            Ok(client) => client.is_some_and(|client| client.state != ClientState::Erased),
+            // Named by itself.
+            Err(StoreError::Corrupt { .. } | StoreError::Tampered { .. }) => false,
+            Err(error) => return Err(error),
+        },
     };
     match tx.blob(row).await {
         Ok(None) if known => Ok(Some(What::Missing)),

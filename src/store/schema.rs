@@ -33,10 +33,10 @@ impl Server {
     }
 
     /// Puts the schema of [`Server::restoring`] in this one's place, in one transaction in which nobody else writes.
-    /// `keep`: what was there stays under another name, which is returned; otherwise it is dropped.
+    /// `keep`: what was there stays under another name, which is returned; otherwise it is empty, and dropped.
     ///
     /// # Errors
-    /// [`StoreError::Held`]: a gateway has begun to work meanwhile. [`StoreError::Db`]. Nothing is changed.
+    /// [`StoreError::Held`]: a gateway works, or has worked in what was empty. [`StoreError::Db`]. Nothing is changed.
     pub async fn put_in_place(&self, keep: bool, now: DateTime<Utc>) -> Result<Option<String>, StoreError> {
         let kept = keep.then(|| named(&self.schema, &format!("_until_{}", now.format("%Y%m%dt%H%M%Sz"))));
         let mut conn = options(self)?.options(writing()).connect().await?;
@@ -44,8 +44,9 @@ impl Server {
         let turn = "SELECT pg_advisory_xact_lock(hashtextextended('cadre writes ' || $1, 0))";
         sqlx::query(turn).bind(&self.schema).execute(&mut *tx).await?;
         let working = "SELECT EXISTS (SELECT 1 FROM lease WHERE name LIKE 'gateway:%' \
-                       AND until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT))";
-        if sqlx::query_scalar(working).fetch_one(&mut *tx).await? {
+                       AND until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)) \
+                       OR (NOT $1 AND EXISTS (SELECT 1 FROM journal))";
+        if sqlx::query_scalar(working).bind(keep).fetch_one(&mut *tx).await? {
             return Err(StoreError::Held);
         }
         match &kept {

@@ -155,7 +155,7 @@ impl Tx {
             Kept::Client => self.client(ClientId(row)).await.map(drop),
             Kept::Message => self.message(MessageRow(row)).await.map(drop),
             Kept::Body => self.blob(MessageRow(row)).await.map(drop),
-            Kept::Outbox => self.outbox(OutboxRow(row)).await.map(drop),
+            Kept::Outbox => self.check_outbox(OutboxRow(row)).await,
             Kept::Alert => self.alert(row).await.map(drop),
             Kept::Absence => self.absence(AbsenceRow(row)).await.map(drop),
             Kept::KeyOffer => self.offer(row).await.map(drop),
@@ -170,6 +170,13 @@ impl Tx {
             Kept::TherapistKeys => self.check_therapist_keys().await,
             Kept::Erasure => self.check_erasures(row).await,
             Kept::KeyExpiry => self.check_key_expiry(ClientId(row)).await,
+        }
+    }
+
+    async fn check_outbox(&mut self, row: OutboxRow) -> Result<(), StoreError> {
+        match self.outbox(row).await? {
+            Some(mail) if mail.has_frozen => self.frozen(row).await.map(drop),
+            _ => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::app::status::{KeyEnd, State};
+use crate::app::status::{KeyEnd, Role, State};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -15,6 +15,8 @@ const SOON: Style = AnsiColor::Yellow.on_default().bold();
 const FAINT: Style = Style::new().dimmed();
 /// More keys than this are counted.
 const KEYS_SHOWN: usize = 4;
+/// More therapists with a time of their own than this are counted.
+const THERAPISTS_SHOWN: usize = 3;
 
 /// Prints it: in colours where there is a terminal that wants them (NO_COLOR).
 pub(super) fn print(state: &State, zone: Tz, json: bool) {
@@ -130,7 +132,7 @@ fn connection(state: &State, part: &str, clock: Clock, last: Option<String>) -> 
 }
 
 fn keys(keys: &[KeyEnd]) -> String {
-    let mut sorted: Vec<&KeyEnd> = keys.iter().collect();
+    let (clients, mut sorted): (Vec<&KeyEnd>, _) = keys.iter().partition(|key| matches!(key.whose, Role::Client(_)));
     // The soonest first; those without an end last, in the order of the configuration.
     sorted.sort_by_key(|key| key.expires.map_or(i64::MAX, |at| at.timestamp()));
     let say = |key: &&KeyEnd| match (key.expires, key.days) {
@@ -144,6 +146,9 @@ fn keys(keys: &[KeyEnd]) -> String {
     let mut said: Vec<String> = sorted.iter().take(KEYS_SHOWN).map(say).collect();
     if sorted.len() > KEYS_SHOWN {
         said.push(format!("{} more", sorted.len() - KEYS_SHOWN));
+    }
+    if !clients.is_empty() {
+        said.push(format!("{SOON}{} in 30 days{SOON:#}", count(clients.len() as u64, "client's", "clients'")));
     }
     if said.is_empty() { "none can be read".to_owned() } else { said.join(", ") }
 }
@@ -195,16 +200,21 @@ impl Clock {
         format!("{day} {}", local.format("%H:%M"))
     }
 
-    /// One time where it is everybody's, else each therapist's.
+    /// One time where it is everybody's; of a few therapists each one's, of many the usual one.
     fn each(self, times: &BTreeMap<String, Option<DateTime<Utc>>>, never: &str) -> String {
         let say = |at: &Option<DateTime<Utc>>| at.map_or_else(|| never.to_owned(), |at| self.say(at));
-        let mut said: Vec<String> = times.values().map(say).collect();
-        said.dedup();
-        match &said[..] {
-            [] => never.to_owned(),
-            [one] => one.clone(),
-            _ => times.iter().map(|(id, at)| format!("{id} {}", say(at))).collect::<Vec<_>>().join(", "),
+        let mut often: BTreeMap<String, usize> = BTreeMap::new();
+        for at in times.values() {
+            *often.entry(say(at)).or_default() += 1;
         }
+        let Some((usual, _)) = often.iter().max_by_key(|(_, times)| **times) else { return never.to_owned() };
+        if often.len() == 1 {
+            return usual.clone();
+        }
+        if times.len() <= THERAPISTS_SHOWN {
+            return times.iter().map(|(id, at)| format!("{id} {}", say(at))).collect::<Vec<_>>().join(", ");
+        }
+        format!("{usual} for most, {} differ (--json)", times.len() - often[usual])
     }
 }
 
@@ -215,7 +225,7 @@ mod tests {
     use super::*;
     use crate::app::health::Health;
     use crate::app::reload::Reloaded;
-    use crate::app::status::{Expiring, Role};
+    use crate::app::status::Expiring;
 
     /// Monday, 2 March 2026, 08:12 in Paris.
     fn now() -> DateTime<Utc> {
@@ -338,5 +348,32 @@ Well: running, sending, clock
         assert_eq!(plain(&bad_day()), golden);
         let coloured = screen(&bad_day(), chrono_tz::Europe::Paris);
         assert!(coloured.starts_with("\x1b["), "colours are for a terminal, and are taken out elsewhere");
+    }
+
+    #[test]
+    fn a_clinics_page_is_one_screen_too() {
+        let mut state = bad_day();
+        for n in 0..200_u32 {
+            let at = (n % 10 > 0).then(|| now() + TimeDelta::days(i64::from(n % 10 / 9)));
+            state.slots.insert(format!("therapeute{n}"), at);
+            state.last_digest.insert(format!("therapeute{n}"), (n % 50 > 0).then(now));
+        }
+        for n in 0..500 {
+            let expires = now() + TimeDelta::days(n % 29 + 1);
+            let whose = Role::Client("C-7K2M-4PQR".to_owned());
+            state.keys.push(KeyEnd { whose, expires: Some(expires), days: Some(n % 29 + 1) });
+        }
+        state.judge();
+        let page = plain(&state);
+        assert!(page.lines().count() <= 40, "{page}");
+        assert!(page.lines().all(|line| line.chars().count() <= 120), "{page}");
+        for told in [
+            "498 more key(s) of therapists and clients expire by 2026-03-31",
+            "  next slot    today 08:12 for most, 41 differ (--json); 3 replies waiting, the first for today 18:00\n",
+            "  keys         therapist exemple until 11 Mar 2026 (9 days), the practice without an end, 500 clients' in 30 days\n",
+            "  last digest  today 08:12 for most, 5 differ (--json)\n",
+        ] {
+            assert!(page.contains(told), "{told}\n{page}");
+        }
     }
 }
