@@ -72,7 +72,8 @@ impl Pulse {
 
     /// Beats while this goes on, which may take longer than systemd waits and ends by itself.
     pub async fn while_it_takes<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
+        // On the heap: what waits for it holds it too, and a stack has its end.
+        let mut work = Box::pin(work);
         let mut every = tokio::time::interval(*PATIENCE / 8);
         loop {
             tokio::select! {

@@ -141,7 +141,7 @@ async fn live_and_work(live: Live, rounds: Rounds, mut stop: channel::Receiver<b
     while join_sometime(&ctx, &slot, &mut gone, &mut stop).await {
         let (duty, on_duty) = channel::channel(false);
         let done = tokio::select! {
-            () = supervisor::share(live.clone(), on_duty, rounds.clone(), stop.clone()) => true,
+            () = Box::pin(supervisor::share(live.clone(), on_duty, rounds.clone(), stop.clone())) => true,
             () = beat(&ctx, &duty) => false,
         };
         if done {
@@ -165,7 +165,7 @@ async fn leave(ctx: &Context) {
 /// [`StoreError::Held`] where another gateway works; otherwise as [`supervisor::once`].
 pub async fn once(ctx: Arc<Context>) -> (Counts, Result<(), AppError>) {
     let place = Slot::take(&ctx.config.database.journal_head);
-    let done = leased(&ctx, place, supervisor::once(Arc::clone(&ctx))).await;
+    let done = leased(&ctx, place, Box::pin(supervisor::once(Arc::clone(&ctx)))).await;
     done.unwrap_or_else(|error| (Counts::default(), Err(error.into())))
 }
 

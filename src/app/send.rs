@@ -153,14 +153,14 @@ impl Sender {
         while !batch.is_empty() {
             // The next ones are written and sealed while these leave.
             let mut ahead = Sent::default();
-            let leaving = line.hand_over_all(clerk, batch, &mut total);
+            let leaving = Box::pin(line.hand_over_all(clerk, batch, &mut total));
             let (left, next) = tokio::join!(leaving, clerk.claim_next(&mut queue, &mut ahead));
             left?;
             batch = next?;
             total.add(ahead);
             if total.unreachable {
                 // They are claimed already: their attempts end too, without dialling.
-                line.hand_over_all(clerk, batch, &mut total).await?;
+                Box::pin(line.hand_over_all(clerk, batch, &mut total)).await?;
                 break;
             }
             if batch.is_empty() {

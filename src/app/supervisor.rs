@@ -105,7 +105,7 @@ pub struct Signals {
 pub async fn run(ctx: Arc<Context>, _lock: &RunLock, signals: Signals) -> Result<(), AppError> {
     recover(&ctx, ctx.clock.now()).await?;
     let (_duty, on_duty) = channel::channel(true);
-    attended(ctx, signals, async |live, rounds, stop| work(live, on_duty, rounds, stop).await).await;
+    attended(ctx, signals, async |live, rounds, stop| Box::pin(work(live, on_duty, rounds, stop)).await).await;
     Ok(())
 }
 

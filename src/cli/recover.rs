@@ -54,7 +54,8 @@ async fn run(ctx: &Context, json: bool, args: &Args) -> Done {
     let bar = Bar::new(json, "bodies");
     let wanted = Wanted { archive: &archive, therapist: therapist.as_ref(), to: to.as_ref() };
     // The daemon would file to the old key meanwhile, and two of these would do the same work.
-    let report = gateway::alone(ctx, recover::recover(ctx, &wanted, |done, of| bar.at(done, of))).await;
+    let work = recover::recover(ctx, &wanted, |done, of| bar.at(done, of));
+    let report = gateway::alone(ctx, Box::pin(work)).await;
     drop(bar);
     let report = report.map_err(|error| match error {
         AppError::Store(error) => fail(&error),

@@ -57,7 +57,7 @@ async fn pass(ctx: Arc<Context>, json: bool) -> Done {
     }));
     let (counts, outcome) = match ctx.store.is_shared() {
         true => gateway::once(Arc::clone(&ctx)).await,
-        false => supervisor::once(Arc::clone(&ctx)).await,
+        false => Box::pin(supervisor::once(Arc::clone(&ctx))).await,
     };
     ctx.store.close().await;
     if json {

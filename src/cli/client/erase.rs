@@ -107,7 +107,7 @@ fn refuse(client: &Client, found: &[erasure::Obstacle], force: bool) -> Done {
 
 /// Does the work, or waits for the daemon that does it.
 async fn work_off(ctx: &Arc<Context>, ordered: Erasure) -> Result<Erasure, Failed> {
-    match gateway::alone(ctx, erasure::now(Arc::clone(ctx))).await {
+    match gateway::alone(ctx, Box::pin(erasure::now(Arc::clone(ctx)))).await {
         Ok(()) => {}
         Err(AppError::Store(StoreError::Locked { .. } | StoreError::Held)) => {
             let waited = tokio::time::timeout(DAEMON, async {
