@@ -3,13 +3,15 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use common::play::Play;
+use common::postgres::{Place, left_out};
 use common::scene::{OFFICE, Scene, march};
 use common::terminal::{Terminal, text};
-use common::{Lab, Letter, PracticeOptions};
+use common::{Lab, Letter, Person, Practice, PracticeOptions};
 
 /// Messages of a backlog that takes long enough to be worth a bar. Most are the same one again: each is opened all the same.
 const MANY: usize = 400;
@@ -38,6 +40,61 @@ fn long_work_shows_how_far_it_is_on_a_terminal_and_no_sign_of_it_elsewhere() -> 
     ensure!(out.ok() && out.stdout.contains(&MANY.to_string()), "{out:?}");
     ensure!(![&out.stdout, &out.stderr].iter().any(|text| text.contains(['\x1b', '\r'])), "{out:?}");
     Ok(())
+}
+
+/// A command shows a bar for each of these, one after the other, and what it says at its end stands there without any.
+/// The work is too small to be worth one, hence the variable.
+fn bars(practice: &Practice, args: &[&str], over: &[&str]) -> Result<()> {
+    let mut command = practice.command(args)?;
+    let mut at = Terminal::of(command.env("CADRE_PROGRESS_AT_ONCE", "1"), 100)?;
+    let bar = |what: &str| format!("[0-9]+ of [0-9]+ {what}, ");
+    over.iter().try_for_each(|what| at.matches(&bar(what)))?;
+    let (status, seen) = at.ends()?;
+    let seen = text(&seen);
+    let (_, left) = seen.rsplit_once("\x1b[2K").unwrap_or_default();
+    let gone = !regex::Regex::new(&bar("[a-z ]+"))?.is_match(left) && !left.trim().is_empty();
+    ensure!(status == 0 && gone, "{args:?}: {status} {seen:?}");
+    Ok(())
+}
+
+#[test]
+fn verify_an_export_and_recover_show_their_bars_on_a_terminal() -> Result<()> {
+    let play = Play::new()?;
+    let s = &play.scene;
+    let archive = Person::generate(&s.lab, "archive", "", "archive@cabinet.example", march(1, 0, 0))?;
+    fs::write(s.practice.dir.join("archive.pgp"), archive.certificate()?)?;
+    s.practice.set("keys.archive", "\"archive.pgp\"")?;
+    // A body, and a card, which is looked at after all bodies: neither is the only one.
+    let forward = play.forwarded(&s.marie, "Une lettre de Marie.\n", march(2, 3, 0))?;
+    play.answer(&forward, "/card\n\nÀ joindre par sa sœur.", march(2, 3, 10))?;
+
+    bars(&s.practice, &["verify"], &["rows"])?;
+    let folder = s.lab.dir.join("export").to_string_lossy().into_owned();
+    bars(&s.practice, &["client", "export", &s.c1, &folder], &["letters"])?;
+    let secret = s.lab.dir.join("archive-secret.asc");
+    fs::write(&secret, archive.secret_key()?)?;
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+    bars(&s.practice, &["recover", "--archive-secret", &secret.to_string_lossy()], &["bodies"])?;
+
+    // None where a program reads: JSON on a terminal, and whatever is piped.
+    let mut command = s.practice.command(&["verify", "--json"])?;
+    let (status, seen) = Terminal::of(command.env("CADRE_PROGRESS_AT_ONCE", "1"), 100)?.ends()?;
+    ensure!(status == 0 && seen.contains("\"ok\": true") && !seen.contains('\x1b'), "{seen:?}");
+    let mut command = s.practice.command(&["verify"])?;
+    let out = command.env("CADRE_PROGRESS_AT_ONCE", "1").output()?;
+    ensure!(out.status.success() && ![out.stdout, out.stderr].concat().contains(&0x1b), "verify drew into a pipe");
+    Ok(())
+}
+
+#[test]
+fn migrate_store_shows_both_of_its_bars_on_a_terminal() -> Result<()> {
+    if left_out("the practice moves out of SQLite") {
+        return Ok(());
+    }
+    let scene = Scene::with(Lab::light()?, PracticeOptions::default())?;
+    let place = Place::new()?;
+    let there = ["migrate-store", "sqlite:cadre.db", &place.url, "--schema", &place.schema];
+    bars(&scene.practice, &there, &["rows copied", "rows compared"])
 }
 
 #[test]

@@ -10,6 +10,15 @@ const WORTH_IT: Duration = Duration::from_millis(300);
 /// Between two steps of a spinner.
 const TURN: Duration = Duration::from_millis(120);
 
+/// [`WORTH_IT`]; no time at all with a test's `CADRE_PROGRESS_AT_ONCE`, whose work is small.
+fn worth_it() -> Duration {
+    #[cfg(debug_assertions)]
+    if std::env::var_os("CADRE_PROGRESS_AT_ONCE").is_some() {
+        return Duration::ZERO;
+    }
+    WORTH_IT
+}
+
 /// One bar; it is cleared when it is dropped.
 pub struct Bar(ProgressBar);
 
@@ -29,7 +38,7 @@ impl Bar {
         if done >= of {
             return self.0.finish_and_clear();
         }
-        if self.0.elapsed() >= WORTH_IT {
+        if self.0.elapsed() >= worth_it() {
             self.0.set_length(of);
             self.0.set_position(done);
         }
