@@ -79,10 +79,10 @@ test: deps peers ## every test: rules, formats, databases, end to end on Dovecot
 	@$(MAKE) --no-print-directory on-postgres
 
 # What works on a practice's database. Left out: rules, formats and programs that meet none (interop, corpora, letters_cli,
-# architecture …); `operating`, what the daemon shows; `whole`, whose five years are the rules'; `gateways`, `upgrade` and `migrate_store`, which have their own;
+# architecture …); `whole`, whose five years are the rules'; `gateways`, `upgrade` and `migrate_store`, which have their own;
 # most rounds of `torture`, which are about disks. What a test itself leaves out there it says.
 ON_POSTGRES = absence crisis day delivery digest_letter enrolment failures faults frame impersonation keylife \
-  kill_matrix letters lifecycle practice_key records replies sealed threats torture
+  kill_matrix letters lifecycle operating practice_key records replies sealed threats torture
 # The main job and what moves by the clock; the rest takes a quarter of an hour more.
 ON_POSTGRES_IN_TEST = absence day delivery frame kill_matrix letters lifecycle records replies
 

@@ -299,7 +299,9 @@ fn verify_names_what_was_altered_swapped_cut_or_sealed_to_somebody_else() -> Res
     let mut both = [["blob", letter_id.as_str(), c1, "changed"], ["blob", other_id.as_str(), c2, "changed"]];
     both.sort_by_key(|[_, id, ..]| if *id == letter_id { letter } else { other });
     spoiled(&swapped, &both)?;
-    spoiled(&format!("DELETE FROM blob WHERE message_id = {letter}"), &[["message", &letter_id, c1, "missing"]])?;
+    for (row, id, code) in [(letter, &letter_id, c1), (waiting, &waiting_id, c2)] {
+        spoiled(&format!("DELETE FROM blob WHERE message_id = {row}"), &[["message", id, code, "missing"]])?;
+    }
     spoiled(
         &format!("UPDATE message SET verdict = 'unsigned' WHERE id = {letter}"),
         &[["message", &letter_id, c1, "changed"]],
@@ -376,6 +378,7 @@ fn spoil_the_rest(play: &Play) -> Result<()> {
         format!("INSERT INTO erasure (code, client_id, asked_at, letter, mac) VALUES ('ZZZZ', 9, 0, 'none', {mac})");
     for (table, statement) in [
         ("outbox", "UPDATE outbox SET kind = 'urgent' WHERE kind = 'reply' AND state = 'waiting'"),
+        ("outbox", "UPDATE outbox SET frozen = mac WHERE id = (SELECT MAX(id) FROM outbox WHERE state = 'sent')"),
         ("card", "UPDATE card SET at = at + 1"),
         ("key_expiry", "UPDATE key_expiry SET expires_at = 5 WHERE client_id = (SELECT MIN(id) FROM client)"),
         ("key_expiry", "DELETE FROM key_expiry WHERE client_id = (SELECT MAX(id) FROM client)"),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::common::lab::{PATIENCE, free_ports, wait};
+use super::common::postgres::wanted;
 use super::common::scene::march;
 use super::{drain, filed, letter, pour, says_nothing, scene, tcp, unix, until};
 
@@ -59,10 +60,9 @@ fn a_running_daemon_tells_prometheus_counts_and_no_names() -> Result<()> {
     ] {
         ensure!(value(&text, series)? >= morning, "{series}:\n{text}");
     }
-    ensure!(
-        value(&text, "cadre_database_size_bytes")? > 4096.0 && value(&text, "cadre_journal_entries")? > 1.0,
-        "{text}"
-    );
+    ensure!(value(&text, "cadre_journal_entries")? > 1.0, "{text}");
+    // A server's size is its own affair.
+    ensure!(wanted() || value(&text, "cadre_database_size_bytes")? > 4096.0, "{text}");
     says_nothing(&text, &[&scene.c1, &scene.c2, "C-", "@"])?;
     ensure!(until(200, || tcp(port, "/healthz"))? == "ok\n");
     // The mailbox goes away, and comes back.

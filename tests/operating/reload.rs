@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use super::common::Daemon;
 use super::common::lab::{PASSWORD, PATIENCE, wait};
 use super::common::ledger::states;
+use super::common::postgres::left_out;
 use super::common::scene::{Scene, march};
 use super::common::sink::Answer;
 use super::{filed, letter, scene};
@@ -69,7 +70,7 @@ fn a_faulty_file_changes_nothing_and_is_named_whole() -> Result<()> {
         Ok(state["reload"]["findings"].to_string().contains("certificate").then_some(state))
     })?;
     let todo = state["todo"].to_string();
-    ensure!(todo.contains("the changed configuration can't be used"), "{state:#}");
+    ensure!(["the changed configuration", "can't be used"].iter().all(|part| todo.contains(part)), "{state:#}");
     ensure!(state["reload"]["taken"] == false && state["running"] == true, "{state:#}");
     // The one before goes on: therapist, slot and all.
     letter(&scene, "Une lettre.\n")?;
@@ -141,6 +142,9 @@ fn a_mended_password_file_ends_the_waiting() -> Result<()> {
 
 #[test]
 fn another_database_or_record_key_waits_for_a_restart() -> Result<()> {
+    if left_out("it names another file") {
+        return Ok(());
+    }
     let scene = scene()?;
     let mut daemon = scene.practice.spawn_run()?;
     daemon.wait_line("running", PATIENCE)?;
