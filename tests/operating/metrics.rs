@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
-use super::common::lab::{PATIENCE, free_ports, wait};
+use super::common::Daemon;
+use super::common::lab::{ClosedPort, PATIENCE, free_ports, wait};
+use super::common::ledger::queue;
 use super::common::postgres::wanted;
 use super::common::scene::march;
 use super::{drain, filed, letter, pour, says_nothing, scene, tcp, unix, until};
@@ -73,6 +75,84 @@ fn a_running_daemon_tells_prometheus_counts_and_no_names() -> Result<()> {
     ensure!(value(&tcp(port, "/metrics")?.1, "cadre_healthy")? == 0.0);
     scene.lab.start_imap()?;
     until(200, || tcp(port, "/healthz"))?;
+    daemon.end()
+}
+
+/// Has the configuration read again; `times` counts this one.
+fn reload(daemon: &Daemon, times: usize) -> Result<()> {
+    daemon.signal(Signal::SIGHUP)?;
+    wait("the configuration to be read again", PATIENCE, || {
+        Ok((daemon.text()?.matches("the configuration was read again").count() == times).then_some(()))
+    })
+}
+
+/// The metrics, once these series have these values.
+fn metrics(port: u16, series: &[(&str, f64)]) -> Result<String> {
+    let mut last = String::new();
+    let found = wait(&format!("{series:?}"), PATIENCE, || {
+        // Nobody answers before the start is over, and some series come with what they tell of.
+        let Ok((200, text)) = tcp(port, "/metrics") else { return Ok(None) };
+        last = text;
+        let all = series.iter().all(|(name, expected)| value(&last, name).is_ok_and(|value| value == *expected));
+        Ok(all.then(|| last.clone()))
+    });
+    found.with_context(|| last.clone())
+}
+
+#[test]
+fn what_waits_what_is_late_and_what_is_stuck_are_numbers_until_they_are_over() -> Result<()> {
+    const REPLIES: &str = "cadre_replies_waiting";
+    const OPEN: &str = "cadre_turns_open";
+    const OVERDUE: &str = "cadre_turns_overdue";
+    const QUEUE: &str = "cadre_outbox{state=\"waiting\"}";
+    const AGE: &str = "cadre_outbox_age_seconds";
+    const DIGEST: &str = "cadre_digest_last_timestamp_seconds{therapist=\"exemple\"}";
+    const SMTP: &str = "cadre_connection_up{service=\"smtp\"}";
+    const HEALTHY: &str = "cadre_healthy";
+    let scene = scene()?;
+    // Before the digest, and early enough to be answered at today's slot.
+    scene.practice.set_time(march(2, 5, 0))?;
+    let [port] = free_ports()?;
+    scene.practice.set("metrics.listen", &format!("\"127.0.0.1:{port}\""))?;
+    // The mailbox is read after each leap of the clock.
+    scene.practice.set("imap.poll", "\"5s\"")?;
+    letter(&scene, "Je vous écris du phare.\n")?;
+    scene.letter(&scene.paul, "Sujet-corbeau", "Je vous écris du port.\n", march(2, 4, 50))?;
+    let mut daemon = scene.practice.spawn_run()?;
+    // Marie is answered, Paul is not.
+    let (forward, _) = wait("Marie's forward", PATIENCE, || Ok(scene.forward(&scene.c1).ok()))?;
+    scene.practice.set_time(march(2, 5, 30))?;
+    scene.answer(&forward, "Je vous réponds.", march(2, 5, 30))?;
+    // The reply alone waits: the forwards, the acknowledgements and the receipt have left.
+    let early = metrics(port, &[(REPLIES, 1.0), (OPEN, 1.0), (OVERDUE, 0.0), (QUEUE, 1.0), (AGE, 0.0), (SMTP, 1.0)])?;
+    ensure!(!early.contains(DIGEST), "no digest was made yet:\n{early}");
+    scene.practice.set_time(march(2, 8, 0))?;
+    // The digest has left too, and what waits for its slot is not stuck.
+    let made = march(2, 6, 0).timestamp() as f64;
+    metrics(port, &[(DIGEST, made), (REPLIES, 1.0), (QUEUE, 1.0), (AGE, 0.0)])?;
+    ensure!(queue(&scene.practice)?.contains_key(&("digest".to_owned(), "sent".to_owned())), "the digest didn't leave");
+    // The submission server's port refuses while the slot passes.
+    let closed = ClosedPort::new()?;
+    scene.practice.set("smtp.port", &closed.port()?.to_string())?;
+    reload(&daemon, 1)?;
+    scene.practice.set_time(march(2, 17, 30))?;
+    let stuck = metrics(port, &[(REPLIES, 1.0), (OPEN, 1.0), (OVERDUE, 1.0), (QUEUE, 1.0), (SMTP, 0.0)])?;
+    let age = value(&stuck, AGE)?;
+    // Since the slot, however slow this machine is.
+    ensure!((1800.0..3600.0).contains(&age), "{age} s:\n{stuck}");
+    ensure!(value(&stuck, HEALTHY)? == 0.0 && value(&stuck, "cadre_todo")? >= 1.0, "{stuck}");
+    wait("the submission server to be the one cause", PATIENCE, || {
+        let (status, causes) = tcp(port, "/healthz")?;
+        Ok((status == 503 && causes.lines().count() == 1 && causes.contains("SMTP")).then_some(()))
+    })?;
+    // It takes mail again, and the next attempt is due.
+    scene.practice.set("smtp.port", &scene.lab.smtp_port.to_string())?;
+    reload(&daemon, 2)?;
+    scene.practice.set_time(march(2, 17, 40))?;
+    let well = metrics(port, &[(REPLIES, 0.0), (OVERDUE, 1.0), (QUEUE, 0.0), (AGE, 0.0), (HEALTHY, 1.0)])?;
+    for text in [early, stuck, well] {
+        says_nothing(&text, &[&scene.c1, &scene.c2, "C-", "@"])?;
+    }
     daemon.end()
 }
 

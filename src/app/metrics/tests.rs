@@ -39,6 +39,10 @@ fn full() -> State {
             clients: ClientState::ALL.iter().map(|state| (*state, 2)).collect(),
             alerts: CrisisClass::ALL.iter().map(|class| (*class, 1)).collect(),
             open_turns: 3,
+            overdue_turns: 1,
+            waiting_replies: 4,
+            outbox: 6,
+            outbox_held: 7,
             ..Figures::default()
         },
         letters: Verdict::ALL.iter().map(|verdict| (*verdict, 5)).collect(),
@@ -85,6 +89,12 @@ fn a_client_is_a_number_in_the_metrics_and_no_code() {
         "cadre_outbox_age_seconds 90.0",
         "cadre_alerts_open{class=\"A\"} 1.0",
         "cadre_turns_due{therapist=\"exemple\"} 2.0",
+        "cadre_turns_open 3.0",
+        "cadre_turns_overdue 1.0",
+        "cadre_replies_waiting 4.0",
+        "cadre_outbox{state=\"waiting\"} 6.0",
+        "cadre_outbox{state=\"held\"} 7.0",
+        "cadre_digest_last_timestamp_seconds{therapist=\"exemple\"} 1790000000.0",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }
